@@ -1,6 +1,6 @@
 // Who is this client and what may it do: the two questions that the broker asks, and the shape of the answers.
 // Implementations are files beside this one (password file, ACL file) and the hooks of an embedder.
-import type { Peer } from '../transport/network-connection.ts'
+import type { Peer } from '../base/peer.ts'
 
 /** What a client said of itself in CONNECT. A missing password is null, an empty one has length 0: they are not the same. */
 export interface Credentials {

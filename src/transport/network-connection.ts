@@ -1,19 +1,5 @@
 // A Network Connection as the broker sees it: ordered bytes with back-pressure. Knows no MQTT.
-
-/** Who is at the other end. `label` is how it is shown everywhere: logs, command line, hooks, events. */
-export interface Peer {
-  readonly transport: 'tcp' | 'unix' | 'memory'
-  /** Remote IP address for tcp, path of the socket for unix, a name for memory. */
-  readonly address: string
-  /** tcp only. */
-  readonly port: number | null
-  /** unix only, where the platform can tell. */
-  readonly pid: number | null
-  readonly uid: number | null
-  readonly gid: number | null
-  /** `127.0.0.1:50312`, `unix:/run/atoll/a.sock`, `unix:/run/atoll/a.sock pid=12 uid=0 gid=0`, `memory:app`. */
-  readonly label: string
-}
+import type { Peer } from '../base/peer.ts'
 
 /** What the broker gives to a Network Connection; called directly, never through an event. */
 export interface NetworkReceiver {
