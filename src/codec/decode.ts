@@ -87,7 +87,7 @@ export function peekProtocolLevel(buffer: Buffer, start: number, end: number): P
   if (start + 2 > end) return null
   const length = buffer.readUInt16BE(start)
   if (length > 6 || start + 2 + length >= end) return null
-  const name = buffer.latin1Slice(start + 2, start + 2 + length)
+  const name = buffer.toString('latin1', start + 2, start + 2 + length)
   const level = buffer[start + 2 + length]
   if (name === 'MQTT' && (level === 4 || level === 5)) return level
   return name === 'MQIsdp' && level === 3 ? 3 : null
