@@ -1,0 +1,124 @@
+// Starts the broker under test in this process, on a TCP port and a UNIX socket of its own, and takes it down after the
+// test. The only file of the test kit that imports the product, and it does so as every embedder: from 'atollmq'.
+//
+//   test('…', () => withBroker({ limits: { receiveMaximum: 10 } }, async (broker) => {
+//     const client = await broker.connect()                       // raw connection: level 5, tcp
+//     const other = await broker.client({ clientId: 'a' }, { level: 4, transport: 'unix' })   // with handshake
+//   }))
+//
+// Options have the keys of the configuration file; `listener` is merged into both listeners, `hooks` go to `broker.use`.
+// Every client opened through the broker is closed at the end, and must not have received anything malformed.
+//
+// For developers of the tests: ATOLL_TEST_PEER=mosquitto runs them against Mosquitto instead (see mosquitto.ts).
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { startMosquitto } from './mosquitto.ts'
+import { type Address, RawClient } from './raw-client.ts'
+import type { ConnectOptions, Level } from './wire.ts'
+
+export type TransportName = 'tcp' | 'unix'
+
+export interface BrokerOptions {
+  limits?: Record<string, unknown>
+  features?: Record<string, unknown>
+  auth?: Record<string, unknown>
+  /** Merged into both listeners, as `{ maxPacketSize: 1000 }`. */
+  listener?: Record<string, unknown>
+  /** Given to `broker.use`. */
+  hooks?: Record<string, unknown>
+}
+
+/** The part of the library's public shape that the tests use. */
+export interface LibraryBroker {
+  start(): Promise<void>
+  stop(): Promise<void>
+  use(hooks: Record<string, unknown>): unknown
+  readonly listeners: readonly { name: string; address: string }[]
+}
+
+export interface ClientPlace {
+  level?: Level
+  transport?: TransportName
+}
+
+export interface BrokerUnderTest {
+  /** null when the peer is not the product. */
+  readonly library: LibraryBroker | null
+  address(transport: TransportName): Address
+  /** A Network Connection on which nothing was sent yet. */
+  connect(place?: ClientPlace): Promise<RawClient>
+  /** A connected client; options as in CONNECT. */
+  client(options?: ConnectOptions, place?: ClientPlace): Promise<RawClient>
+  stop(): Promise<void>
+}
+
+function parseAddress(address: string): Address {
+  if (address.startsWith('unix://')) return { path: address.slice('unix://'.length) }
+  const url = new URL(address)
+  return { host: url.hostname, port: Number(url.port) }
+}
+
+async function startLibrary(options: BrokerOptions, socketPath: string): Promise<LibraryBroker> {
+  // Not resolved by the compiler, so that the tests type-check before the product is built.
+  const product = (await import('atollmq' as string)) as { createBroker(config: unknown): LibraryBroker }
+  const { listener = {}, hooks, ...config } = options
+  const library = product.createBroker({
+    ...config,
+    features: { sysIntervalSeconds: 0, ...config.features },
+    listeners: {
+      tcp: { address: 'tcp://127.0.0.1:0', ...listener },
+      local: { address: `unix://${socketPath}`, ...listener },
+    },
+  })
+  if (hooks) library.use(hooks)
+  await library.start()
+  return library
+}
+
+/** Runs `body` with a fresh broker; $SYS is off unless `features.sysIntervalSeconds` says otherwise. */
+export async function withBroker<T>(
+  options: BrokerOptions,
+  body: (broker: BrokerUnderTest) => Promise<T> | T,
+): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'atoll-'))
+  const socketPath = join(folder, 'x.sock')
+  const clients: RawClient[] = []
+  const isMosquitto = process.env.ATOLL_TEST_PEER === 'mosquitto'
+  const mosquitto = isMosquitto ? await startMosquitto(options, folder) : null
+  const library = isMosquitto ? null : await startLibrary(options, socketPath)
+  const find = (scheme: string): Address => {
+    const listener = library?.listeners.find(({ address }) => address.startsWith(scheme))
+    if (!listener) throw new Error(`the broker has no listener with ${scheme}`)
+    return parseAddress(listener.address)
+  }
+  const addresses = mosquitto?.addresses ?? { tcp: find('tcp:'), unix: find('unix:') }
+  const stop = async (): Promise<void> => {
+    await library?.stop()
+    await mosquitto?.stop()
+  }
+  const broker: BrokerUnderTest = {
+    library,
+    address: (transport) => addresses[transport],
+    async connect(place = {}) {
+      const client = await RawClient.connect(addresses[place.transport ?? 'tcp'], { level: place.level })
+      clients.push(client)
+      return client
+    },
+    async client(connectOptions = {}, place = {}) {
+      const client = await broker.connect(place)
+      await client.handshake(connectOptions)
+      return client
+    },
+    stop,
+  }
+  try {
+    const result = await body(broker)
+    for (const client of clients) client.assertSound()
+    return result
+  } finally {
+    for (const client of clients) client.destroy()
+    await stop()
+    await rm(folder, { recursive: true, force: true })
+  }
+}
