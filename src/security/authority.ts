@@ -12,7 +12,7 @@ export interface Credentials {
 }
 
 export type AuthenticationAnswer =
-  | { allowed: true; /** replaces the user name given in CONNECT */ username?: string | null }
+  | { allowed: true /** replaces the user name given in CONNECT */; username?: string | null }
   /** `reasonCode` as in CONNACK of MQTT 5, e.g. 0x86 bad user name or password, 0x87 not authorized, 0x88 server unavailable. */
   | { allowed: false; reasonCode: number; reason: string }
 
