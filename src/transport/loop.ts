@@ -1,0 +1,157 @@
+// What the connections of one event loop share: the read buffer, the slabs for output, and the decision when output is
+// flushed. Nothing may keep a reference into the read buffer or the turn's scratch memory after `leave`.
+import type { Output } from './output.ts'
+
+export const slabBytes = 64 * 1024
+const pooledSlabsLimit = 64
+/** After so many reads in immediate mode it is looked whether several sockets are readable at once. */
+const readsPerSample = 16
+/** After so many flushes with a single read the flush happens at the end of each read again. */
+const loneReadsToCalm = 8
+
+export class Loop {
+  #readBuffer: Buffer | null = null
+  readonly #pool: Buffer[] = []
+  /** Outputs whose pending run still points into memory that `leave` gives up. */
+  readonly #openRuns: Output[] = []
+  #dirty: Output[] = []
+  #flushing: Output[] = []
+  #depth = 0
+  #scratch: Buffer | null = null
+  #scratchLength = 0
+  readonly #fullScratches: Buffer[] = []
+  #isFlushScheduled = false
+  /** Several sockets are readable per turn: flush once per turn instead of once per read. */
+  #isBusy = false
+  #reads = 0
+  #readsAtFlush = 0
+  #loneReads = 0
+  /** Grows whenever scratch memory is given up; marks what was made in one turn. */
+  turn = 0
+  readonly #sample: () => void
+  readonly #scheduledFlush: () => void
+
+  constructor() {
+    let mark = 0
+    this.#sample = () => {
+      if (this.#reads - mark >= 2) this.#isBusy = true
+    }
+    this.#scheduledFlush = () => {
+      this.#isFlushScheduled = false
+      const reads = this.#reads - this.#readsAtFlush
+      this.#readsAtFlush = this.#reads
+      this.#loneReads = reads <= 1 ? this.#loneReads + 1 : 0
+      if (this.#loneReads > loneReadsToCalm) {
+        this.#isBusy = false
+        this.#loneReads = 0
+      }
+      this.#flushAll()
+    }
+    this.#markSample = () => {
+      mark = this.#reads
+      setImmediate(this.#sample)
+    }
+  }
+
+  readonly #markSample: () => void
+
+  /** Shared by all connections: its bytes are valid until the `received` that brings them returns. */
+  get readBuffer(): Buffer {
+    this.#readBuffer ??= Buffer.allocUnsafeSlow(slabBytes)
+    return this.#readBuffer
+  }
+
+  /** Every piece of work that may write to connections stands between `enter` and one of the two leaves. */
+  enter(): void {
+    this.#depth++
+  }
+
+  /** Ends the work on one chunk that was read. */
+  leaveRead(): void {
+    if (--this.#depth > 0) return
+    this.#reads++
+    this.#endTurn()
+    if (this.#isBusy) {
+      this.#scheduleFlush()
+      return
+    }
+    if (this.#dirty.length > 0) this.#flushAll()
+    if ((this.#reads & (readsPerSample - 1)) === 0) this.#markSample()
+  }
+
+  /** Ends any other work: a timer, an answer that came later, a call of the program that embeds the broker. */
+  leave(): void {
+    if (--this.#depth > 0) return
+    this.#endTurn()
+    if (this.#dirty.length > 0) this.#scheduleFlush()
+  }
+
+  #scheduleFlush(): void {
+    if (this.#isFlushScheduled) return
+    this.#isFlushScheduled = true
+    setImmediate(this.#scheduledFlush)
+  }
+
+  #endTurn(): void {
+    const runs = this.#openRuns
+    for (let index = 0; index < runs.length; index++) runs[index].closeRun()
+    runs.length = 0
+    this.turn = (this.turn + 1) & 0x3fffffff
+    this.#scratchLength = 0
+    while (this.#fullScratches.length > 0) this.releaseSlab(this.#fullScratches.pop()!)
+  }
+
+  #flushAll(): void {
+    const list = this.#dirty
+    this.#dirty = this.#flushing
+    this.#flushing = list
+    for (let index = 0; index < list.length; index++) list[index].flush()
+    list.length = 0
+  }
+
+  addOpenRun(output: Output): void {
+    this.#openRuns.push(output)
+  }
+
+  addDirty(output: Output): void {
+    this.#dirty.push(output)
+    if (this.#depth === 0) this.#scheduleFlush()
+  }
+
+  takeSlab(): Buffer {
+    return this.#pool.pop() ?? Buffer.allocUnsafeSlow(slabBytes)
+  }
+
+  releaseSlab(slab: Buffer): void {
+    if (slab.length === slabBytes && this.#pool.length < pooledSlabsLimit) this.#pool.push(slab)
+  }
+
+  /** Memory of `length` bytes that is good until the end of this turn: `scratchBuffer` from `scratchStart`. */
+  reserveScratch(length: number): void {
+    if (length > slabBytes) {
+      if (this.#scratch !== null) this.#fullScratches.push(this.#scratch)
+      this.#scratch = null
+      this.scratchBuffer = Buffer.allocUnsafeSlow(length)
+      this.scratchStart = 0
+      return
+    }
+    if (this.#scratch !== null && this.#scratchLength + length > slabBytes) {
+      this.#fullScratches.push(this.#scratch)
+      this.#scratch = null
+    }
+    if (this.#scratch === null) {
+      this.#scratch = this.takeSlab()
+      this.#scratchLength = 0
+    }
+    this.scratchBuffer = this.#scratch
+    this.scratchStart = this.#scratchLength
+    this.#scratchLength += length
+  }
+
+  scratchBuffer: Buffer = Buffer.alloc(0)
+  scratchStart = 0
+  /** Gives back what of the last reservation was not used. */
+  trimScratch(end: number): void {
+    if (this.scratchBuffer === this.#scratch) this.#scratchLength = end
+  }
+}

@@ -1,0 +1,109 @@
+// A Network Connection over a socket of Node: tcp and unix alike. Reads into the buffer that the whole loop shares.
+import net from 'node:net'
+import type { Peer } from '../base/peer.ts'
+import type { Loop } from './loop.ts'
+import type { NetworkConnection, NetworkReceiver } from './network-connection.ts'
+
+const nothing = Buffer.alloc(0)
+
+export class SocketConnection implements NetworkConnection {
+  readonly peer: Peer
+  readonly #socket: net.Socket
+  readonly #loop: Loop
+  #receiver: NetworkReceiver | null = null
+  #error: Error | null = null
+  #isPaused = false
+
+  /** @param accepted a paused socket that nothing has been read from (`pauseOnConnect`) */
+  constructor(accepted: net.Socket, peer: Peer, loop: Loop) {
+    this.peer = peer
+    this.#loop = loop
+    // `net.createServer` has no `onread`, so the handle moves to a socket that has: no allocation per read.
+    const carrier = accepted as unknown as { _handle: unknown }
+    const handle = carrier._handle
+    carrier._handle = null
+    const options = {
+      handle,
+      onread: { buffer: loop.readBuffer, callback: (length: number) => this.#received(length) },
+    }
+    this.#socket = new net.Socket(options as unknown as net.SocketConstructorOpts)
+    this.#socket.on('error', (error) => {
+      this.#error = error
+    })
+    this.#socket.on('close', () => this.#closed())
+  }
+
+  start(receiver: NetworkReceiver): void {
+    this.#receiver = receiver
+    this.#socket.resume()
+  }
+
+  #received(length: number): boolean {
+    const receiver = this.#receiver
+    if (receiver === null) return false
+    const loop = this.#loop
+    loop.enter()
+    try {
+      receiver.received(loop.readBuffer, 0, length)
+    } finally {
+      loop.leaveRead()
+    }
+    return !this.#isPaused
+  }
+
+  #closed(): void {
+    const receiver = this.#receiver
+    this.#receiver = null
+    if (receiver === null) return
+    this.#loop.enter()
+    try {
+      receiver.closed(this.#error)
+    } finally {
+      this.#loop.leave()
+    }
+  }
+
+  write(buffer: Buffer, start: number, end: number): boolean {
+    const socket = this.#socket
+    if (socket.destroyed || socket.writableEnded) return true
+    socket.write(start === 0 && end === buffer.length ? buffer : buffer.subarray(start, end))
+    if (socket.writableLength === 0) return true
+    // Below the high-water mark there is no 'drain' event, so an empty write's callback tells instead.
+    if (socket.writableNeedDrain) socket.once('drain', this.#drained)
+    else socket.write(nothing, this.#drainedAfterWrite)
+    return false
+  }
+
+  readonly #drained = () => {
+    if (this.#receiver === null) return
+    this.#loop.enter()
+    try {
+      this.#receiver.drained()
+    } finally {
+      this.#loop.leave()
+    }
+  }
+
+  readonly #drainedAfterWrite = (error?: Error | null) => {
+    if (error === undefined || error === null) this.#drained()
+  }
+
+  pause(): void {
+    this.#isPaused = true
+    this.#socket.pause()
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    this.#socket.resume()
+  }
+
+  end(): void {
+    this.#socket.end()
+    this.#socket.resume()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+}
