@@ -15,6 +15,8 @@ export class Route {
   /** Compared with the router's: differs when receivers must be looked up again. */
   generation = -1
   levelGeneration = -1
+  /** Whether a change of Subscriptions still reaches this route; a route that fell out of the cache is never trusted. */
+  isCached = true
   readonly levelSlot: number
 
   constructor(topicBytes: Buffer, topic: string, hash: number, isReserved: boolean, levelSlot: number) {
@@ -116,7 +118,13 @@ export class RouteCache {
     this.#weight += weight
     if (this.#weight <= this.#limit) return
     this.#weight = 0
+    const dropped = this.#old
     this.#old = this.#young
+    for (const route of dropped.slots) {
+      if (route === null) continue
+      const { topicBytes } = route
+      route.isCached = this.#old.find(route.hash, topicBytes, 0, topicBytes.length) === route
+    }
     this.#young = new RouteTable(smallestTable)
   }
 }

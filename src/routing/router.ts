@@ -139,6 +139,7 @@ export class Router {
    */
   dispatch(route: Route, message: ApplicationMessage, publisher: Subscriber | null): number {
     if (
+      !route.isCached ||
       route.generation !== this.#generation ||
       route.levelGeneration !== this.#levelGenerations[route.levelSlot]
     ) {

@@ -1,0 +1,104 @@
+// Many coarse timers for the price of one: keep alive, Will delays, session expiry. A timer never fires early, and at most
+// two ticks late. The clock only ticks while a timer is set.
+import type { Clock } from './clock.ts'
+
+const slotCount = 512
+
+export class Timer {
+  readonly callback: () => void
+  deadlineTick = 0
+  slot = -1
+  previous: Timer | null = null
+  next: Timer | null = null
+
+  constructor(callback: () => void) {
+    this.callback = callback
+  }
+
+  get isSet(): boolean {
+    return this.slot !== -1
+  }
+}
+
+export class TimerWheel {
+  readonly #clock: Clock
+  readonly #tickMs: number
+  readonly #slots: (Timer | null)[] = new Array(slotCount).fill(null)
+  #tick = 0
+  #count = 0
+  #stopClock: (() => void) | null = null
+
+  constructor(clock: Clock, tickMs = 100) {
+    this.#clock = clock
+    this.#tickMs = tickMs
+  }
+
+  /** Sets, or sets anew, a timer to fire `delayMs` from now. */
+  set(timer: Timer, delayMs: number): void {
+    this.clear(timer)
+    if (this.#stopClock === null) this.#startClock()
+    // The current tick has already begun, so one more makes sure that nothing fires early.
+    const nowMs = this.#clock.monotonicMs()
+    timer.deadlineTick = Math.max(Math.ceil((nowMs + delayMs) / this.#tickMs), this.#tick + 1)
+    this.#link(timer, timer.deadlineTick % slotCount)
+    this.#count++
+  }
+
+  clear(timer: Timer): void {
+    if (timer.slot === -1) return
+    this.#unlink(timer)
+    this.#count--
+  }
+
+  #startClock(): void {
+    this.#tick = Math.floor(this.#clock.monotonicMs() / this.#tickMs)
+    this.#stopClock = this.#clock.every(this.#tickMs, () => this.#advance())
+  }
+
+  #advance(): void {
+    const nowTick = Math.floor(this.#clock.monotonicMs() / this.#tickMs)
+    // After a long sleep of the machine one round over all slots finds everything that is due.
+    if (nowTick - this.#tick > slotCount) this.#tick = nowTick - slotCount
+    while (this.#tick < nowTick) {
+      this.#tick++
+      this.#fire(this.#tick % slotCount, nowTick)
+    }
+    if (this.#count === 0) this.stop()
+  }
+
+  #fire(slot: number, nowTick: number): void {
+    const due: Timer[] = []
+    for (let timer = this.#slots[slot]; timer !== null; timer = timer.next) {
+      if (timer.deadlineTick <= nowTick) due.push(timer)
+    }
+    for (const timer of due) {
+      // A callback before may have cleared or moved this one.
+      if (timer.slot !== slot || timer.deadlineTick > nowTick) continue
+      this.clear(timer)
+      timer.callback()
+    }
+  }
+
+  stop(): void {
+    this.#stopClock?.()
+    this.#stopClock = null
+  }
+
+  #link(timer: Timer, slot: number): void {
+    const first = this.#slots[slot]
+    timer.slot = slot
+    timer.previous = null
+    timer.next = first
+    if (first !== null) first.previous = timer
+    this.#slots[slot] = timer
+  }
+
+  #unlink(timer: Timer): void {
+    if (timer.previous === null) this.#slots[timer.slot] = timer.next
+    else timer.previous.next = timer.next
+    if (timer.next !== null) timer.next.previous = timer.previous
+    timer.previous = null
+    timer.next = null
+    timer.slot = -1
+  }
+}

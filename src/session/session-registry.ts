@@ -1,0 +1,116 @@
+// All Sessions of one instance by Client Identifier, and their ends: expiry, takeover, Wills that wait.
+import type { TimerWheel } from '../base/timer-wheel.ts'
+import { type Delivery, neverExpires, Session, type SessionContext, type Will } from './session.ts'
+
+/** What the broker does when a Session's life reaches a turn. */
+export interface SessionEvents {
+  publishWill(session: Session, will: Will): void
+  /** Subscriptions are to be removed, and shared messages given to others. */
+  ended(session: Session, orphans: Delivery[]): void
+}
+
+/** Timers take fewer milliseconds than the longest Session Expiry Interval has. */
+const longestTimerMs = 0x7fff_ffff
+
+export class SessionRegistry {
+  readonly #sessions = new Map<string, Session>()
+  readonly #context: SessionContext
+  readonly #wheel: TimerWheel
+  readonly #events: SessionEvents
+  attachedCount = 0
+
+  constructor(context: SessionContext, wheel: TimerWheel, events: SessionEvents) {
+    this.#context = context
+    this.#wheel = wheel
+    this.#events = events
+  }
+
+  get size(): number {
+    return this.#sessions.size
+  }
+
+  values(): IterableIterator<Session> {
+    return this.#sessions.values()
+  }
+
+  get(clientId: string): Session | null {
+    return this.#sessions.get(clientId) ?? null
+  }
+
+  create(clientId: string): Session {
+    const session = new Session(
+      clientId,
+      this.#context,
+      (expired) => this.#expire(expired),
+      (waiting) => this.#publishWill(waiting),
+    )
+    this.#sessions.set(clientId, session)
+    return session
+  }
+
+  /** The client is back: nothing expires, and a Will that waited is not sent. [MQTT-3.1.3-9] */
+  resume(session: Session): void {
+    this.#wheel.clear(session.expiryTimer)
+    if (session.willTimer.isSet) {
+      this.#wheel.clear(session.willTimer)
+      session.will = null
+    }
+  }
+
+  attached(): void {
+    this.attachedCount++
+  }
+
+  /**
+   * The connection is gone.
+   * @param isWillDiscarded after DISCONNECT 0x00 [MQTT-3.14.4-3]
+   */
+  detached(session: Session, isWillDiscarded: boolean): void {
+    this.attachedCount--
+    session.detach()
+    session.detachedAtMs = this.#context.nowMs()
+    if (isWillDiscarded) session.will = null
+    const { will, expirySeconds } = session
+    if (will !== null) {
+      const delaySeconds = Math.min(will.delaySeconds, expirySeconds)
+      if (delaySeconds === 0) this.#publishWill(session)
+      else this.#wheel.set(session.willTimer, Math.min(delaySeconds * 1000, longestTimerMs))
+    }
+    if (expirySeconds === 0) this.end(session)
+    else this.armExpiry(session)
+  }
+
+  /** Sets the timer after which a Session without a connection ends. [MQTT-4.1.0-2] */
+  armExpiry(session: Session): void {
+    if (session.expirySeconds === neverExpires) return
+    const endsAtMs = session.detachedAtMs + session.expirySeconds * 1000
+    const delayMs = Math.max(0, endsAtMs - this.#context.nowMs())
+    this.#wheel.set(session.expiryTimer, Math.min(delayMs, longestTimerMs))
+  }
+
+  #expire(session: Session): void {
+    const endsAtMs = session.detachedAtMs + session.expirySeconds * 1000
+    if (endsAtMs > this.#context.nowMs()) {
+      this.armExpiry(session)
+      return
+    }
+    this.#context.counters.sessionsExpired++
+    this.end(session)
+  }
+
+  #publishWill(session: Session): void {
+    const { will } = session
+    session.will = null // [MQTT-3.1.2-10]
+    this.#wheel.clear(session.willTimer)
+    if (will !== null) this.#events.publishWill(session, will)
+  }
+
+  /** Ends a Session that has no connection; a Will that still waits is published. [MQTT-3.1.2-8] */
+  end(session: Session): void {
+    if (session.isEnded) return
+    this.#publishWill(session)
+    this.#wheel.clear(session.expiryTimer)
+    if (this.#sessions.get(session.clientId) === session) this.#sessions.delete(session.clientId)
+    this.#events.ended(session, session.end())
+  }
+}

@@ -1,0 +1,342 @@
+// What outlives a connection (chapter 4.1): Subscriptions, messages in flight in both directions, the queue, the Will.
+// `deliver` is the one gate for live, retained and queued messages. Knows no bytes on a wire: it writes to an Outlet.
+import { ProtocolError } from '../base/errors.ts'
+import { Deque } from '../base/deque.ts'
+import { Timer } from '../base/timer-wheel.ts'
+import type { ApplicationMessage } from '../codec/application-message.ts'
+import type { Qos } from '../codec/packet-types.ts'
+import { ReasonCode } from '../codec/reason-codes.ts'
+import type { Counters } from '../observe/counters.ts'
+import type { ShareGroup } from '../routing/share-group.ts'
+import type { Subscriber, Subscription } from '../routing/subscription.ts'
+import { Awaiting, InflightWindow } from './inflight-window.ts'
+
+/** Where a Session sends to while a connection is attached. */
+export interface Outlet {
+  /** false while the output is over its limit: what can wait has to. */
+  readonly isWritable: boolean
+  /** @returns false when the message was dropped */
+  sendQos0(message: ApplicationMessage, retain: boolean, identifiers: readonly number[] | null): boolean
+  /** @returns false when it is too large for the client and counts as sent [MQTT-3.1.2-25] */
+  sendPublish(delivery: Delivery, packetId: number, isDuplicate: boolean): boolean
+  sendPubrel(packetId: number, reasonCode: number): void
+  /** The queue is full and the policy is to part. */
+  queueOverflow(): void
+}
+
+/** One message on its way to one client. */
+export interface Delivery {
+  readonly message: ApplicationMessage
+  readonly qos: Qos
+  readonly retain: boolean
+  readonly identifiers: readonly number[] | null
+  readonly share: ShareGroup | null
+}
+
+export interface SessionLimits {
+  queueMessages: number
+  queueBytes: number
+  queuePolicy: 'drop-oldest' | 'drop-newest' | 'disconnect'
+}
+
+/** What the Sessions of one instance share. */
+export interface SessionContext {
+  limits: SessionLimits
+  counters: Counters
+  /** Bytes in all queues together. */
+  queues: { bytes: number; messages: number; limitBytes: number }
+  nowMs(): number
+  /** Asked again before a message that waited is sent; see `rightsGeneration`. */
+  mayReceive: ((session: Session, topic: string) => boolean) | null
+  /** Grows when rights change. */
+  rightsGeneration: number
+}
+
+export interface Will {
+  readonly message: ApplicationMessage
+  readonly topic: string
+  readonly delaySeconds: number
+}
+
+/** Session Expiry Interval that never ends. */
+export const neverExpires = 0xffff_ffff
+
+/** Accounted for each queued message beside its bytes. */
+const queueOverheadBytes = 64
+
+export class Session implements Subscriber {
+  readonly clientId: string
+  readonly #context: SessionContext
+  username: string | null = null
+  /** Replaces %g in rules. */
+  group: string | null = null
+  expirySeconds = 0
+  /** Whether in-flight messages may have to be sent again on another connection. */
+  isDurable = false
+  isEnded = false
+  will: Will | null = null
+  #outlet: Outlet | null = null
+  /** First of the list of Subscriptions. */
+  subscriptions: Subscription | null = null
+  subscriptionCount = 0
+  readonly inflight = new InflightWindow<Delivery>()
+  #window = 0
+  /** Open identifiers that are still to be sent again on this connection. */
+  #resends: Deque<number> | null = null
+  #queue: Deque<Delivery> | null = null
+  queuedBytes = 0
+  /** Packet Identifiers of QoS 2 messages received and not yet released. [MQTT-4.3.3-10] */
+  inboundQos2: Set<number> | null = null
+  #rightsGeneration: number
+  readonly expiryTimer: Timer
+  readonly willTimer: Timer
+  /** Monotonic; while no connection is attached. */
+  detachedAtMs = 0
+
+  constructor(clientId: string, context: SessionContext, onExpiry: (session: Session) => void, onWill: (session: Session) => void) {
+    this.clientId = clientId
+    this.#context = context
+    this.#rightsGeneration = context.rightsGeneration
+    this.expiryTimer = new Timer(() => onExpiry(this))
+    this.willTimer = new Timer(() => onWill(this))
+  }
+
+  get isOnline(): boolean {
+    return this.#outlet?.isWritable === true
+  }
+
+  get isAttached(): boolean {
+    return this.#outlet !== null
+  }
+
+  get inflightCount(): number {
+    return this.inflight.count
+  }
+
+  get queuedMessages(): number {
+    return this.#queue?.length ?? 0
+  }
+
+  /**
+   * Binds a connection.
+   * @param window QoS 1 and 2 messages that may be in flight [MQTT-3.3.4-9] [MQTT-4.9.0-1]
+   */
+  attach(outlet: Outlet, window: number): void {
+    this.#outlet = outlet
+    this.#window = window
+    this.#resends = null
+    if (this.inflight.count > 0) {
+      this.#resends = new Deque()
+      for (const id of this.inflight.inOrder()) this.#resends.push(id)
+    }
+  }
+
+  detach(): void {
+    this.#outlet = null
+    this.#resends = null
+  }
+
+  /** Sends what the window and the output allow: first what was in flight before, then the queue. */
+  pump(): void {
+    const outlet = this.#outlet
+    if (outlet === null) return
+    while (this.#resends !== null && outlet.isWritable && this.#activeCount < this.#window) {
+      this.#resend(outlet, this.#resends.shift()!)
+      if (this.#resends !== null && this.#resends.length === 0) this.#resends = null
+    }
+    while (this.#queue !== null && this.#hasRoom(outlet)) {
+      const delivery = this.#shiftQueue()
+      if (delivery !== null) this.#send(outlet, delivery)
+    }
+  }
+
+  get #activeCount(): number {
+    return this.inflight.count - (this.#resends === null ? 0 : this.#resends.length)
+  }
+
+  #hasRoom(outlet: Outlet): boolean {
+    return this.inflight.count < this.#window && this.#resends === null && outlet.isWritable
+  }
+
+  /** [MQTT-4.4.0-1] [MQTT-3.3.1-1] */
+  #resend(outlet: Outlet, packetId: number): void {
+    if (this.inflight.awaiting(packetId) === Awaiting.pubcomp) {
+      outlet.sendPubrel(packetId, ReasonCode.success)
+      return
+    }
+    const delivery = this.inflight.kept(packetId)
+    if (delivery === null || !this.#isStillAllowed(delivery)) {
+      this.inflight.close(packetId)
+      return
+    }
+    if (!outlet.sendPublish(delivery, packetId, true)) this.inflight.close(packetId)
+  }
+
+  deliver(
+    message: ApplicationMessage,
+    qos: Qos,
+    retain: boolean,
+    identifiers: readonly number[] | null,
+    share: ShareGroup | null,
+  ): void {
+    const outlet = this.#outlet
+    if (qos === 0) {
+      if (outlet !== null) outlet.sendQos0(message, retain, identifiers)
+      return
+    }
+    if (this.isEnded) return
+    if (outlet !== null && this.#queue === null && this.#hasRoom(outlet)) {
+      if (this.isDurable || share !== null) {
+        this.#send(outlet, { message: message.own(), qos, retain, identifiers, share })
+      } else {
+        this.#send(outlet, { message, qos, retain, identifiers, share })
+      }
+    } else this.#enqueue({ message: message.own(), qos, retain, identifiers, share })
+  }
+
+  #send(outlet: Outlet, delivery: Delivery): void {
+    const isKept = this.isDurable || delivery.share !== null
+    const packetId = this.inflight.open(delivery.qos, isKept ? delivery : null)
+    if (!outlet.sendPublish(delivery, packetId, false)) this.inflight.close(packetId)
+  }
+
+  #enqueue(delivery: Delivery): void {
+    const { limits, counters, queues } = this.#context
+    const size = delivery.message.sizeBytes + queueOverheadBytes
+    const isFull = () =>
+      this.queuedMessages >= limits.queueMessages ||
+      this.queuedBytes + size > limits.queueBytes ||
+      queues.bytes + size > queues.limitBytes
+    if (isFull() && limits.queuePolicy === 'drop-oldest') {
+      while (this.#queue !== null && isFull()) {
+        this.#takeFirst()
+        counters.droppedQueueFull++
+      }
+    }
+    if (isFull()) {
+      counters.droppedQueueFull++
+      if (limits.queuePolicy === 'disconnect') this.#outlet?.queueOverflow()
+      return
+    }
+    this.#queue ??= new Deque()
+    this.#queue.push(delivery)
+    this.queuedBytes += size
+    queues.bytes += size
+    queues.messages++
+  }
+
+  #takeFirst(): Delivery {
+    const delivery = this.#queue!.shift()!
+    const size = delivery.message.sizeBytes + queueOverheadBytes
+    this.queuedBytes -= size
+    this.#context.queues.bytes -= size
+    this.#context.queues.messages--
+    if (this.#queue!.length === 0) this.#queue = null
+    return delivery
+  }
+
+  /** The next queued message that is still worth sending. [MQTT-3.3.2-5] */
+  #shiftQueue(): Delivery | null {
+    const delivery = this.#takeFirst()
+    if (delivery.message.expiryAt !== -1 && delivery.message.hasExpired(this.#context.nowMs())) {
+      this.#context.counters.droppedExpired++
+      return null
+    }
+    return this.#isStillAllowed(delivery) ? delivery : null
+  }
+
+  /** Rights may have been taken away while the message waited. */
+  #isStillAllowed(delivery: Delivery): boolean {
+    const { mayReceive, rightsGeneration, counters } = this.#context
+    if (this.#queue === null && this.#resends === null) this.#rightsGeneration = rightsGeneration
+    if (mayReceive === null || this.#rightsGeneration === rightsGeneration) return true
+    if (mayReceive(this, delivery.message.topic)) return true
+    counters.droppedDenied++
+    return false
+  }
+
+  /** @throws ProtocolError for an acknowledgement of the wrong kind */
+  puback(packetId: number): void {
+    const awaiting = this.inflight.awaiting(packetId)
+    if (awaiting === Awaiting.nothing) {
+      this.#context.counters.acknowledgementsUnknown++
+      return
+    }
+    if (awaiting !== Awaiting.puback) throw new ProtocolError(ReasonCode.protocolError, 'PUBACK for a QoS 2 message')
+    this.inflight.close(packetId)
+    this.#pumpAfterAcknowledgement()
+  }
+
+  /** @throws ProtocolError */
+  pubrec(packetId: number, reasonCode: number): void {
+    const awaiting = this.inflight.awaiting(packetId)
+    if (awaiting === Awaiting.nothing) {
+      this.#context.counters.acknowledgementsUnknown++
+      if (reasonCode < 0x80) this.#outlet?.sendPubrel(packetId, ReasonCode.packetIdentifierNotFound)
+      return
+    }
+    if (awaiting === Awaiting.puback) throw new ProtocolError(ReasonCode.protocolError, 'PUBREC for a QoS 1 message')
+    if (reasonCode >= 0x80) {
+      // [MQTT-4.4.0-2]: the message is over, and there is no PUBREL.
+      this.inflight.close(packetId)
+      this.#pumpAfterAcknowledgement()
+      return
+    }
+    this.inflight.released(packetId)
+    this.#outlet?.sendPubrel(packetId, ReasonCode.success) // [MQTT-4.3.3-4]
+  }
+
+  /** @throws ProtocolError */
+  pubcomp(packetId: number): void {
+    const awaiting = this.inflight.awaiting(packetId)
+    if (awaiting === Awaiting.nothing) {
+      this.#context.counters.acknowledgementsUnknown++
+      return
+    }
+    if (awaiting !== Awaiting.pubcomp) throw new ProtocolError(ReasonCode.protocolError, 'PUBCOMP before PUBREL')
+    this.inflight.close(packetId)
+    this.#pumpAfterAcknowledgement()
+  }
+
+  #pumpAfterAcknowledgement(): void {
+    if (this.#queue !== null || this.#resends !== null) this.pump()
+  }
+
+  addSubscription(subscription: Subscription): void {
+    subscription.nextOfSubscriber = this.subscriptions
+    if (this.subscriptions !== null) this.subscriptions.previousOfSubscriber = subscription
+    this.subscriptions = subscription
+    this.subscriptionCount++
+  }
+
+  removeSubscription(subscription: Subscription): void {
+    const { previousOfSubscriber: previous, nextOfSubscriber: next } = subscription
+    if (previous === null) this.subscriptions = next
+    else previous.nextOfSubscriber = next
+    if (next !== null) next.previousOfSubscriber = previous
+    subscription.previousOfSubscriber = null
+    subscription.nextOfSubscriber = null
+    this.subscriptionCount--
+  }
+
+  /**
+   * Forgets everything.
+   * @returns shared messages that other members of their groups can still have; never one whose QoS 2 delivery has
+   * begun [MQTT-4.8.2-5]
+   */
+  end(): Delivery[] {
+    this.isEnded = true
+    const orphans: Delivery[] = []
+    for (const packetId of this.inflight.inOrder()) {
+      const delivery = this.inflight.kept(packetId)
+      if (delivery !== null && delivery.share !== null && delivery.qos === 1) orphans.push(delivery)
+      this.inflight.close(packetId)
+    }
+    while (this.#queue !== null) {
+      const delivery = this.#takeFirst()
+      if (delivery.share !== null) orphans.push(delivery)
+    }
+    this.inboundQos2 = null
+    return orphans
+  }
+}
