@@ -12,9 +12,17 @@ export interface Credentials {
 }
 
 export type AuthenticationAnswer =
-  | { allowed: true /** replaces the user name given in CONNECT */; username?: string | null }
-  /** `reasonCode` as in CONNACK of MQTT 5, e.g. 0x86 bad user name or password, 0x87 not authorized, 0x88 server unavailable. */
-  | { allowed: false; reasonCode: number; reason: string }
+  | {
+      allowed: true
+      /** Replaces the user name given in CONNECT. */
+      username?: string | null
+    }
+  | {
+      allowed: false
+      /** As in CONNACK of MQTT 5: 0x86 bad user name or password, 0x87 not authorized, 0x88 server unavailable, 0x89 busy. */
+      reasonCode: number
+      reason: string
+    }
 
 export interface Authenticator {
   /** May answer at once or later; throwing or rejecting counts as 0x88 server unavailable. */
