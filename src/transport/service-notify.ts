@@ -1,0 +1,48 @@
+// Tells the service manager how the daemon is: the protocol of sd_notify. Node has no UNIX datagram sockets, so
+// systemd-notify carries each message. Without NOTIFY_SOCKET nothing is done at all.
+import { execFile } from 'node:child_process'
+import type { TransportLog } from './transport-log.ts'
+
+/** Assignments of sd_notify, as `READY=1`, `STOPPING=1`, `RELOADING=1`, `STATUS=…`, `WATCHDOG=1`. */
+export type ServiceState = `${'READY' | 'STOPPING' | 'RELOADING' | 'STATUS' | 'WATCHDOG'}=${string}`
+
+export interface ServiceNotifier {
+  /** @returns whether the manager was told; false also when there is none. Never rejects. */
+  notify(...states: ServiceState[]): Promise<boolean>
+}
+
+const timeLimitMs = 5000
+
+/**
+ * @param environment of the process: NOTIFY_SOCKET (a path or `@abstract`) and PATH are used
+ * @param pid of the daemon. The unit needs NotifyAccess=all, because another process sends the message
+ */
+export function createServiceNotifier(
+  environment: Readonly<Record<string, string | undefined>>,
+  pid: number,
+  log: TransportLog,
+): ServiceNotifier {
+  const { NOTIFY_SOCKET, PATH } = environment
+  let hasWarned = false
+  return {
+    notify: (...states) =>
+      new Promise((resolve) => {
+        if (!NOTIFY_SOCKET) return resolve(false)
+        const lines: string[] = states.map((state) => state.replaceAll('\n', ' '))
+        // A manager that waits for the end of a reload tells this one from an older one by the time.
+        if (lines.includes('RELOADING=1')) lines.push(`MONOTONIC_USEC=${process.hrtime.bigint() / 1000n}`)
+        const options = { env: { NOTIFY_SOCKET, PATH }, timeout: timeLimitMs }
+        execFile('systemd-notify', [`--pid=${pid}`, ...lines], options, (error, _output, errorOutput) => {
+          if (error !== null && !hasWarned) {
+            hasWarned = true
+            const reason =
+              error.code === ('ENOENT' as unknown)
+                ? 'systemd-notify is not installed'
+                : errorOutput.trim() || error.message
+            log.warn('the service manager could not be told how the broker is', { reason })
+          }
+          resolve(error === null)
+        })
+      }),
+  }
+}
