@@ -61,7 +61,10 @@ export interface LimitsConfig {
   sessions: number
   /** Longest Session Expiry Interval granted; 4294967295 for no cap. */
   sessionExpirySeconds: number
-  /** Longest Keep Alive; a client that asks for more, or for 0, gets this as Server Keep Alive. 0 for no cap. */
+  /**
+   * Longest Keep Alive of MQTT 5 clients: one that asks for more, or for 0, gets this as Server Keep Alive. MQTT 3.x cannot be
+   * told, so there the client's own value holds and 0 is no timeout. 0 for no cap.
+   */
   keepAliveSeconds: number
   /** Per client; 0 for no limit. A token bucket that holds one second's worth. */
   messageRate: number

@@ -1,0 +1,76 @@
+// What the tests of this folder share: files in a folder of their own, and a small grammar of addresses.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after } from 'node:test'
+import { OperatorError } from '../base/errors.ts'
+import type { AddressGrammar, ListenerAddress } from './check-listeners.ts'
+import { ConfigError } from './config-error.ts'
+import { type LoadedConfig, type LoadOptions, loadConfig } from './load-config.ts'
+
+export const grammar: AddressGrammar = {
+  parse(text, { port, place }): ListenerAddress {
+    if (text.startsWith('fd:')) return { kind: 'fd', descriptor: Number(text.slice(3)) }
+    const tcp = /^(?:tcp:\/\/)?([a-z0-9.*]+|\[[0-9a-f:]+\])(?::(\d+))?$/.exec(text)
+    if (tcp !== null) return { kind: 'tcp', host: tcp[1]!.replace(/[[\]]/g, ''), port: port ?? Number(tcp[2] ?? 1883) }
+    const unix = /^(?:unix:\/\/|local:)(\/.+)$/.exec(text)
+    if (unix !== null) return { kind: 'unix', path: unix[1]! }
+    if (text.startsWith('unix:@')) return { kind: 'abstract', name: text.slice(6) }
+    throw new OperatorError('address-invalid', `the address ${JSON.stringify(text)} is not known`, { place })
+  },
+  format(address) {
+    if (address.kind === 'tcp')
+      return `tcp://${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`
+    if (address.kind === 'unix') return `unix://${address.path}`
+    return address.kind === 'abstract' ? `unix:@${address.name}` : `fd:${address.descriptor}`
+  },
+  isLoopback: (address) =>
+    address.kind !== 'fd' && (address.kind !== 'tcp' || /^(127\.|::1$|localhost$)/.test(address.host)),
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'atoll-config-'))
+after(() => rmSync(folder, { recursive: true, force: true }))
+let files = 0
+
+export function fileWith(text: string | Buffer, extension = 'yaml'): string {
+  const file = join(folder, `${files++}.${extension}`)
+  writeFileSync(file, text)
+  return file
+}
+
+/** Loads `text` as a file, or no file for null. */
+export function load(text: string | null, extension = 'yaml', options: Partial<LoadOptions> = {}): LoadedConfig {
+  return loadConfig({
+    file: text === null ? null : fileWith(text, extension),
+    environment: { HOME: '/home/user' },
+    listen: [],
+    settings: [],
+    workingDirectory: '/work',
+    uid: 1000,
+    grammar,
+    ...options,
+  })
+}
+
+/** The findings of a file that must be refused, as `line:column key code`. */
+export function faults(text: string | null, extension = 'yaml', options: Partial<LoadOptions> = {}): string[] {
+  return findings(text, extension, options).map(({ place, code }) =>
+    [place?.line === undefined ? (place?.file ?? '') : `${place.line}:${place.column}`, place?.key ?? '-', code].join(
+      ' ',
+    ),
+  )
+}
+
+export function findings(
+  text: string | null,
+  extension = 'yaml',
+  options: Partial<LoadOptions> = {},
+): readonly OperatorError[] {
+  try {
+    load(text, extension, options)
+  } catch (error) {
+    if (error instanceof ConfigError) return error.findings
+    throw error
+  }
+  throw new Error('the configuration was accepted')
+}

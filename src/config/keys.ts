@@ -1,0 +1,330 @@
+// THE table of configuration keys. Validation, defaults, the JSON Schema, environment variables and the reference page
+// all come from it: a new key is one row here and one field in instance-config.ts (the compiler asks for the other).
+import {
+  account,
+  choice,
+  count,
+  duration,
+  flag,
+  type Key,
+  key,
+  level,
+  listOf,
+  nullable,
+  permissions,
+  size,
+  text,
+} from './key-kinds.ts'
+import { ValueError } from './quantities.ts'
+
+// biome-ignore lint/suspicious/noExplicitAny: a table of keys of any kind; each row keeps its own types
+export type KeyTable = Record<string, Key<string, any, any>>
+
+/** What a file may say in a section. */
+export type SectionInput<Table extends KeyTable> = {
+  [Name in keyof Table]?: Table[Name] extends Key<string, infer Input, infer _Output> ? Input : never
+}
+
+/** What the broker reads of a section. */
+export type SectionOutput<Table extends KeyTable> = {
+  [Name in keyof Table as Table[Name]['field']]: Table[Name] extends Key<string, infer _Input, infer Output>
+    ? Output
+    : never
+}
+
+const maximumCount = 4_294_967_295
+const gibibyte = 1024 ** 3
+const maximumBytes = 1024 * gibibyte
+/** A Remaining Length of 268435455 with its fixed header. [MQTT-2.1.4] */
+const maximumPacketBytes = 268_435_460
+
+const mountPoint = text(
+  'text',
+  (value) => {
+    if (/[+#]/.test(value)) throw new ValueError('wrong-value', 'a mount point holds no + and no #')
+    if (Buffer.byteLength(value) > 1024) throw new ValueError('out-of-range', 'a mount point has at most 1024 bytes')
+  },
+  true,
+)
+
+export const listenerKeys = {
+  address: key(
+    'address',
+    text('address'),
+    undefined,
+    'Where clients connect: `tcp://host:port`, `unix:///path`, `unix:@name` (abstract, Linux), `fd:3` (socket activation) or `local:/path`.',
+  ),
+  port: key(
+    'port',
+    nullable(count(0, 65_535)),
+    null,
+    'Port beside an address without one, as in `address: 127.0.0.1`; 0 beside `local:/path`.',
+  ),
+  enabled: key('enabled', flag(), true, 'Whether the listener is opened at start.'),
+  mode: key(
+    'mode',
+    permissions(),
+    '0660',
+    'UNIX sockets: permission bits of the socket file; whoever may write to it may connect.',
+  ),
+  owner: key(
+    'owner',
+    nullable(account()),
+    null,
+    'UNIX sockets: owner of the socket file; without it the account that runs the broker.',
+  ),
+  group: key(
+    'group',
+    nullable(account()),
+    null,
+    'UNIX sockets: group of the socket file; without it the group that runs the broker.',
+  ),
+  protocols: key(
+    'protocols',
+    listOf(['3.1', '3.1.1', '5']),
+    ['3.1', '3.1.1', '5'],
+    'Versions of MQTT that clients may speak here.',
+  ),
+  anonymous: key(
+    'anonymous',
+    nullable(flag()),
+    null,
+    'Whether clients may connect without a user name. By default yes on loopback and UNIX sockets while `auth.passwords` is not set, otherwise no.',
+  ),
+  maxConnections: key(
+    'maxConnections',
+    count(1, 1_000_000),
+    10_000,
+    'Connections of this listener at one time; more are refused.',
+  ),
+  connectRate: key(
+    'connectRate',
+    count(0, 1_000_000),
+    0,
+    'New connections per second, over which they wait; 0 for no limit.',
+  ),
+  connectTimeout: key(
+    'connectTimeoutSeconds',
+    duration(1, 3600),
+    '10s',
+    'How long a new connection may take to send its CONNECT and be answered.',
+  ),
+  maxPacketSize: key(
+    'maxPacketSizeBytes',
+    size(128, maximumPacketBytes),
+    '1MiB',
+    'Largest MQTT packet accepted; announced to MQTT 5 clients as Maximum Packet Size.',
+  ),
+  receiveMaximum: key(
+    'receiveMaximumPolicy',
+    choice(['strict', 'pause']),
+    'strict',
+    'A client that sends more unacknowledged messages than `limits.receiveMaximum`: `strict` disconnects it, `pause` reads no more from it for a while.',
+  ),
+  mountPoint: key(
+    'mountPoint',
+    mountPoint,
+    '',
+    "Put before every topic of this listener's clients and taken off again on delivery, such as `plant-a/`.",
+  ),
+  backlog: key(
+    'backlog',
+    count(1, 65_535),
+    511,
+    'Connections that the operating system queues before they are accepted.',
+  ),
+} as const satisfies KeyTable
+
+export const authKeys = {
+  passwords: key(
+    'passwords',
+    nullable(text('path')),
+    null,
+    'Password file, made with `atoll passwd`. With it, clients need a user name and password.',
+  ),
+  acl: key(
+    'acl',
+    nullable(text('path')),
+    null,
+    'Access control file: who may publish and subscribe to which topics. Without it, every admitted client may use every topic.',
+  ),
+  deniedPublish: key(
+    'deniedPublish',
+    choice(['ignore', 'disconnect']),
+    'ignore',
+    'What an MQTT 3.x client gets for a message that it may not publish: `ignore` acknowledges and drops it, `disconnect` closes the connection. MQTT 5 clients are told.',
+  ),
+} as const satisfies KeyTable
+
+export const limitKeys = {
+  connections: key('connections', count(1, 1_000_000), 10_000, 'Connections of the whole instance at one time.'),
+  queueMessages: key(
+    'queueMessages',
+    count(0, 10_000_000),
+    1000,
+    'Messages that wait for one client while it is offline or slow.',
+  ),
+  queueBytes: key('queueBytes', size(0, maximumBytes), '16MiB', 'Bytes that wait for one client.'),
+  queuePolicy: key(
+    'queuePolicy',
+    choice(['drop-oldest', 'drop-newest', 'disconnect']),
+    'drop-oldest',
+    "What happens when a client's queue is full.",
+  ),
+  totalQueueBytes: key('totalQueueBytes', size(0, maximumBytes), '256MiB', 'Bytes that wait for all clients together.'),
+  outputBytes: key(
+    'outputBytes',
+    size(4096, gibibyte),
+    '1MiB',
+    'Bytes on their way to one connection; over it QoS 0 messages are dropped and QoS 1 and 2 wait in the queue.',
+  ),
+  stallTimeout: key(
+    'stallTimeoutSeconds',
+    duration(1, 86_400),
+    '60s',
+    'A connection whose output is full and takes nothing for so long is closed.',
+  ),
+  inflight: key(
+    'inflight',
+    count(1, 65_535),
+    1000,
+    'QoS 1 and 2 messages sent to one client and not yet acknowledged; a smaller Receive Maximum of the client wins.',
+  ),
+  receiveMaximum: key(
+    'receiveMaximum',
+    count(1, 65_535),
+    1000,
+    'QoS 1 and 2 messages that one client may send before they are acknowledged; announced as Receive Maximum.',
+  ),
+  topicAliasMaximum: key(
+    'topicAliasMaximum',
+    count(0, 65_535),
+    64,
+    'Topic aliases that one client may use; 0 switches them off.',
+  ),
+  topicLevels: key('topicLevels', count(1, 32_768), 128, 'Levels of a topic name or filter.'),
+  clientIdBytes: key('clientIdBytes', size(23, 65_535), 256, 'Length of a Client Identifier.'),
+  subscriptionsPerClient: key(
+    'subscriptionsPerClient',
+    count(0, maximumCount),
+    100_000,
+    'Subscriptions of one client.',
+  ),
+  subscriptions: key('subscriptions', count(0, maximumCount), 2_000_000, 'Subscriptions of all clients together.'),
+  retainedMessages: key('retainedMessages', count(0, maximumCount), 1_000_000, 'Retained messages.'),
+  retainedBytes: key('retainedBytes', size(0, maximumBytes), '256MiB', 'Bytes of all retained messages together.'),
+  sessions: key('sessions', count(1, maximumCount), 100_000, 'Sessions, connected or not.'),
+  sessionExpiry: key(
+    'sessionExpirySeconds',
+    duration(0, maximumCount),
+    '7d',
+    'Longest time for which the session of an absent client is kept, whatever the client asks for; 4294967295 for no end.',
+  ),
+  keepAlive: key(
+    'keepAliveSeconds',
+    duration(0, 65_535),
+    '1h',
+    "Longest Keep Alive of MQTT 5 clients: one that asks for more, or for none, is given this. MQTT 3.x knows no such answer, so the client's own value holds and 0 means that it is never timed out. 0 for no cap.",
+  ),
+  messageRate: key(
+    'messageRate',
+    count(0, maximumCount),
+    0,
+    'Messages per second that one client may publish; 0 for no limit.',
+  ),
+  byteRate: key('byteRate', size(0, maximumBytes), 0, 'Bytes per second that one client may publish; 0 for no limit.'),
+  ratePolicy: key(
+    'ratePolicy',
+    choice(['pause', 'disconnect']),
+    'pause',
+    'A client over its rate: `pause` reads from it more slowly, `disconnect` sends it away.',
+  ),
+  memory: key(
+    'memoryBytes',
+    size(0, maximumBytes),
+    '512MiB',
+    'Queues, output and retained messages together; near it publishers are made to wait and new clients are refused. 0 for no limit.',
+  ),
+} as const satisfies KeyTable
+
+export const featureKeys = {
+  maximumQos: key('maximumQos', level([0, 1, 2]), 2, 'Highest quality of service.'),
+  retain: key('retain', flag(), true, 'Retained messages.'),
+  wildcardSubscriptions: key('wildcardSubscriptions', flag(), true, 'Topic filters with `+` and `#`.'),
+  sharedSubscriptions: key('sharedSubscriptions', flag(), true, 'Shared subscriptions, `$share/group/filter`.'),
+  subscriptionIdentifiers: key('subscriptionIdentifiers', flag(), true, 'Subscription identifiers (MQTT 5).'),
+  shareStrategy: key(
+    'shareStrategy',
+    choice(['round-robin', 'random', 'sticky', 'least-inflight']),
+    'round-robin',
+    'Which member of a shared subscription gets the next message.',
+  ),
+  sysInterval: key(
+    'sysIntervalSeconds',
+    duration(0, 86_400),
+    '10s',
+    "Time between the broker's own messages on `$SYS/#`; 0 switches them off.",
+  ),
+} as const satisfies KeyTable
+
+export const logKeys = {
+  level: key('level', choice(['error', 'warn', 'info', 'debug', 'trace']), 'info', 'How much is logged.'),
+  format: key(
+    'format',
+    choice(['text', 'json']),
+    'text',
+    '`text` for people, `json` for machines; one line per entry either way.',
+  ),
+} as const satisfies KeyTable
+
+/** Keys of an instance that stand in no section. */
+export const instanceKeys = {
+  durability: key(
+    'durability',
+    choice(['memory', 'os', 'fsync']),
+    'memory',
+    'What an acknowledgement means. This version keeps everything in memory: after a restart sessions, queued and retained messages are gone. `os` and `fsync` are refused.',
+  ),
+  gracePeriod: key(
+    'gracePeriodSeconds',
+    duration(0, 3600),
+    '10s',
+    'How long a stop may take before what is left is cut off.',
+  ),
+} as const satisfies KeyTable
+
+/** Keys of the whole file. The defaults depend on the account; see default-paths.ts. */
+export const directoryKeys = {
+  runDir: key(
+    'runDir',
+    nullable(text('path')),
+    null,
+    'Folder of UNIX sockets and other files that live as long as the process.',
+  ),
+  dataDir: key('dataDir', nullable(text('path')), null, 'Folder of stored data. Nothing is stored in this version.'),
+  logDir: key(
+    'logDir',
+    nullable(text('path')),
+    null,
+    'Folder of log files. The log goes to the standard output in this version.',
+  ),
+} as const satisfies KeyTable
+
+export const sectionKeys = {
+  auth: authKeys,
+  limits: limitKeys,
+  features: featureKeys,
+  log: logKeys,
+} as const satisfies Record<string, KeyTable>
+
+/** One instance as a file or a program describes it. */
+export type InstanceInput = {
+  listeners?: Record<string, string | SectionInput<typeof listenerKeys>>
+  auth?: SectionInput<typeof authKeys>
+  limits?: SectionInput<typeof limitKeys>
+  features?: SectionInput<typeof featureKeys>
+  log?: SectionInput<typeof logKeys>
+} & SectionInput<typeof instanceKeys>
+
+/** Names of listeners and instances: they become parts of paths, of environment variables and of key paths. */
+export const namePattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/

@@ -1,0 +1,80 @@
+// One instance: from a tree to what the broker reads, with everything checked that needs more than one key.
+import { resolve } from 'node:path'
+import { OperatorError } from '../base/errors.ts'
+import { type AddressGrammar, checkListeners } from './check-listeners.ts'
+import { ConfigError } from './config-error.ts'
+import { type ConfigNode, childOf, emptyMap, nodeFromValue, placeOf, plainValue } from './config-node.ts'
+import { instanceKeysSchema, instanceSchema, sectionSchemas } from './document-schema.ts'
+import { findFaults } from './find-faults.ts'
+import type { InstanceConfig } from './instance-config.ts'
+import { authKeys, featureKeys, type InstanceInput, instanceKeys, limitKeys, logKeys } from './keys.ts'
+import { sectionValues } from './section-values.ts'
+
+/**
+ * @param root already held against the schema, its faults being in `findings`
+ * @param findings receives what is wrong between keys
+ * @returns null when anything is wrong
+ */
+export function resolveInstance(
+  name: string,
+  root: ConfigNode,
+  grammar: AddressGrammar,
+  findings: OperatorError[],
+): InstanceConfig | null {
+  const passwords = childOf(childOf(root, 'auth'), 'passwords')
+  const hasPasswords = passwords?.kind === 'scalar' && passwords.value !== null
+  const listeners = checkListeners(root, hasPasswords, grammar, findings)
+  const durability = childOf(root, 'durability')
+  if (durability?.kind === 'scalar' && (durability.value === 'os' || durability.value === 'fsync')) {
+    findings.push(
+      new OperatorError(
+        'not-in-this-version',
+        `this version stores nothing and cannot promise durability: ${durability.value}`,
+        {
+          place: placeOf(root, ['durability']),
+          fix: 'write durability: memory, or leave it out, and accept that a restart loses sessions and retained messages',
+        },
+      ),
+    )
+  }
+  if (findings.length > 0) return null
+
+  const section = (key: keyof typeof sectionSchemas) => {
+    const node = childOf(root, key)
+    return sectionSchemas[key].parse((node === null ? null : plainValue(node)) ?? {})
+  }
+  const plain = sectionValues(instanceKeys, instanceKeysSchema.parse(plainValue(root)))
+  const auth = sectionValues(authKeys, section('auth'))
+  const file = (key: 'passwords' | 'acl'): string | null => {
+    const value = auth[key]
+    const base = childOf(childOf(root, 'auth'), key)?.baseDirectory
+    return value === null || base === undefined ? null : resolve(base, value)
+  }
+  return {
+    name,
+    listeners,
+    auth: { ...auth, passwords: file('passwords'), acl: file('acl') },
+    limits: sectionValues(limitKeys, section('limits')),
+    features: sectionValues(featureKeys, section('features')),
+    log: sectionValues(logKeys, section('log')),
+    gracePeriodSeconds: plain.gracePeriodSeconds,
+    durability: 'memory',
+  }
+}
+
+/**
+ * The configuration of an embedded broker. Without `listeners` it has none.
+ * @param options relative paths are relative to this `workingDirectory`
+ * @throws ConfigError
+ */
+export function instanceFromInput(
+  input: InstanceInput,
+  options: { name: string; workingDirectory: string; grammar: AddressGrammar },
+): InstanceConfig {
+  const given = nodeFromValue(input, options.workingDirectory)
+  const root = given.kind === 'scalar' && given.value === undefined ? emptyMap(options.workingDirectory) : given
+  const findings = findFaults(instanceSchema, root)
+  const config = resolveInstance(options.name, root, options.grammar, findings)
+  if (config === null) throw new ConfigError(findings)
+  return config
+}
