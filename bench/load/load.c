@@ -367,7 +367,7 @@ static enum pattern pattern_of(const char *text) {
 // Names of one width, so that all packets of a run have one length.
 static void topic_name(u32 topic, char *text) {
   if (subscribing == MIX)
-    snprintf(text, TOPIC_BYTES + 1, "bench/%07u/d%02u/v%u/abc", (topic / MIX_EXACT) % 10000000, topic % MIX_EXACT, topic % MIX_EXACT % MIX_PLUS);
+    snprintf(text, TOPIC_BYTES + 1, "bench/%07u/v%u/d%02utemp", (topic / MIX_EXACT) % 10000000, topic % MIX_EXACT % MIX_PLUS, topic % MIX_EXACT);
   else
     snprintf(text, TOPIC_BYTES + 1, "bench/%07u/level/mean", topic % 10000000);
 }
@@ -385,7 +385,7 @@ static void filter_name(const conn *c, u32 number, char *text) {
   else if (c->index < MIX_EXACT)
     topic_name(number * MIX_EXACT + c->index, text);
   else if (c->index < MIX_EXACT + MIX_PLUS)
-    snprintf(text, TOPIC_BYTES + 1, "bench/%07u/+/v%u/abc", number % 10000000, c->index - MIX_EXACT);
+    snprintf(text, TOPIC_BYTES + 1, "bench/%07u/v%u/+", number % 10000000, c->index - MIX_EXACT);
   else
     snprintf(text, TOPIC_BYTES + 1, "bench/%07u/#", number % 10000000);
 }
@@ -1051,8 +1051,9 @@ static void reflect(void) {
   int listener = socket(peer.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
   if (listener < 0 || bind(listener, (struct sockaddr *)&peer, peer_length) || listen(listener, 4096)) fail("listen %s: %s", opt.address, strerror(errno));
-  u32 capacity = 20100;
-  dirty = allocate(capacity, sizeof *dirty);
+  dirty = allocate(20100, sizeof *dirty);
+  printf("{\"event\":\"listening\"}\n");
+  fflush(stdout);
   struct epoll_event event = {.events = EPOLLIN}, events[EVENTS];
   if (epoll_ctl(poller, EPOLL_CTL_ADD, listener, &event)) fail("epoll_ctl: %s", strerror(errno));
   for (;;) {

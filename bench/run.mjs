@@ -1,0 +1,213 @@
+// `npm run bench`: starts the brokers that are installed, drives all of them with one generator, prints and keeps the comparison.
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { brokerNames, installedBrokers, startBroker } from './brokers.mjs'
+import { measureCeiling } from './ceiling.mjs'
+import { compileGenerator, runGenerator } from './generator.mjs'
+import { cores, machine } from './measure.mjs'
+import { progressLine, report } from './report.mjs'
+import { scenarios } from './scenarios.mjs'
+
+const usage = `npm run bench [-- NAMES… OPTIONS]
+  NAMES                 scenarios by name or letter; all of them if none is given
+  ceiling               how fast the load generator itself is, per scenario
+  --list                the scenarios
+  --quick               small sizes, one short run each: under two minutes
+  --brokers a,b         of: ${brokerNames.join(', ')}; all that are installed if none is given
+  --transport tcp|unix  only this one
+  --seconds N           of each run (default 2)
+  --repeat N            runs per broker, of which the median counts (default 3)
+  --mqtt 4|5            protocol version of the clients (default 4, which is 3.1.1)
+`
+
+class UsageError extends Error {}
+
+const positive = (name, text) => {
+  const value = Number(text)
+  if (!(value > 0 && value <= 60)) throw new UsageError(`--${name} ${text}: a number above 0, up to 60, is needed`)
+  return value
+}
+
+const readOptions = (argv) => {
+  let parsed
+  try {
+    parsed = parseArgs({
+      args: argv,
+      allowPositionals: true,
+      options: {
+        list: { type: 'boolean' },
+        help: { type: 'boolean', short: 'h' },
+        quick: { type: 'boolean' },
+        brokers: { type: 'string' },
+        transport: { type: 'string' },
+        seconds: { type: 'string' },
+        repeat: { type: 'string' },
+        mqtt: { type: 'string', default: '4' },
+      },
+    })
+  } catch (error) {
+    throw new UsageError(error.message)
+  }
+  const { values, positionals } = parsed
+  const isQuick = values.quick ?? false
+  const { transport } = values
+  if (transport !== undefined && transport !== 'tcp' && transport !== 'unix') {
+    throw new UsageError(`--transport ${transport}: tcp or unix is needed`)
+  }
+  if (values.mqtt !== '4' && values.mqtt !== '5') throw new UsageError(`--mqtt ${values.mqtt}: 4 or 5 is needed`)
+  const wantsCeiling = positionals.includes('ceiling')
+  const chosen = positionals
+    .filter((name) => name !== 'ceiling')
+    .map((name) => {
+      const found = scenarios.find((one) => one.name === name || one.letter === name.toUpperCase())
+      if (!found) throw new UsageError(`${name}: no such scenario; --list shows them`)
+      return found
+    })
+  const brokers = values.brokers?.split(',')
+  for (const name of brokers ?? []) {
+    if (!brokerNames.includes(name))
+      throw new UsageError(`--brokers ${name}: one of ${brokerNames.join(', ')} is needed`)
+  }
+  return {
+    help: values.help,
+    list: values.list,
+    wantsCeiling,
+    chosen: chosen.length ? chosen : scenarios.filter(({ isSlow }) => !(isQuick && isSlow)),
+    isAll: !chosen.length,
+    isQuick,
+    brokers,
+    transport,
+    seconds: positive('seconds', values.seconds ?? (isQuick ? 0.7 : 2)),
+    warmup: isQuick ? 0.3 : 0.6,
+    repeat: Math.ceil(positive('repeat', values.repeat ?? (isQuick ? 1 : 3))),
+    mqtt: Number(values.mqtt),
+  }
+}
+
+let current // the broker that must not outlive us
+
+const measureOnce = async (scenario, transport, name, options, program, core) => {
+  const run = { scenario: scenario.name, transport, broker: name }
+  try {
+    current = await startBroker(name, core.broker)
+    const { addresses, pids, readyMs } = current
+    const generate = async (mode, given, onHold) => {
+      const result = await runGenerator(
+        program,
+        core.generator,
+        mode,
+        { connect: addresses[transport], pid: pids.join(','), mqtt: options.mqtt, ...given },
+        onHold,
+      )
+      run.raw = [...(run.raw ?? []), { options: given, result }]
+      return result
+    }
+    const { seconds, warmup, isQuick } = options
+    run.figures = await scenario.measure({ seconds, warmup, isQuick, pids, readyMs, generate })
+  } catch (error) {
+    run.error = error.message
+  } finally {
+    await current?.stop()
+    current = undefined
+  }
+  return run
+}
+
+const rounded = (_key, value) => (typeof value === 'number' ? Number(value.toPrecision(6)) : value)
+
+const keep = (outcome, options) => {
+  const folder = new URL('results/', import.meta.url)
+  mkdirSync(folder, { recursive: true })
+  const set = options.isAll
+    ? options.isQuick
+      ? 'quick'
+      : 'full'
+    : options.chosen
+        .map(({ name }) => name)
+        .join('+')
+        .slice(0, 60)
+  const file = fileURLToPath(new URL(`${outcome.date.slice(0, 10)}-${set}.json`, folder))
+  const lines = outcome.runs.map((run) => JSON.stringify(run, rounded)).join(',\n')
+  writeFileSync(file, `${JSON.stringify({ ...outcome, runs: undefined }).slice(0, -1)},"runs":[\n${lines}\n]}\n`)
+  const latest = fileURLToPath(new URL('latest.md', folder))
+  writeFileSync(latest, report(outcome, false))
+  return [file, latest]
+}
+
+const compare = async (options, program) => {
+  const installed = installedBrokers()
+  const brokers = installed.filter(({ name }) => !options.brokers || options.brokers.includes(name))
+  for (const name of options.brokers ?? []) {
+    if (!brokers.some((one) => one.name === name)) process.stderr.write(`bench: ${name} is not installed, left out\n`)
+  }
+  if (!brokers.length)
+    throw new Error('no broker to measure: install mosquitto, or run npm run build for AtollMQ itself')
+  if (!brokers.some(({ name }) => name === 'mosquitto')) {
+    process.stderr.write(
+      'bench: without mosquitto there is nothing to compare with: no ratios, only absolute figures\n',
+    )
+  }
+  const core = cores()
+  const runs = []
+  const plan = options.chosen.flatMap((scenario) =>
+    scenario.transports
+      .filter((transport) => !options.transport || transport === options.transport)
+      .filter(
+        (transport) =>
+          !options.isQuick || transport === scenario.transports[0] || 'AF'.includes(scenario.letter ?? '-'),
+      )
+      .flatMap((transport) =>
+        Array.from({ length: scenario.once ? 1 : options.repeat }, (_, round) =>
+          brokers
+            .filter((broker) => broker.transports.includes(transport))
+            .map(({ name }) => ({ scenario, transport, name, round })),
+        ).flat(),
+      ),
+  )
+  for (const [index, { scenario, transport, name }] of plan.entries()) {
+    process.stderr.write(`[${index + 1}/${plan.length}] ${scenario.name} ${transport} ${name}: `)
+    const run = await measureOnce(scenario, transport, name, options, program, core)
+    runs.push(run)
+    process.stderr.write(`${progressLine(run)}\n`)
+  }
+  if (!runs.length) throw new Error('nothing to measure: no chosen scenario runs over that transport')
+  const { seconds, repeat, isQuick, mqtt } = options
+  const outcome = {
+    date: new Date().toISOString(),
+    machine: machine(),
+    brokers,
+    options: { seconds, repeat, isQuick, mqtt },
+    runs,
+  }
+  process.stdout.write(report(outcome, true))
+  process.stdout.write(`\nkept in ${keep(outcome, options).join(' and ')}\n`)
+  if (runs.every(({ error }) => error)) process.exitCode = 1
+}
+
+const abandon = async () => {
+  await current?.stop()
+  process.exit(130)
+}
+
+const main = async () => {
+  const options = readOptions(process.argv.slice(2))
+  if (options.help) return void process.stdout.write(usage)
+  if (options.list) {
+    const lines = scenarios.map(
+      ({ name, letter = ' ', title, transports }) =>
+        `${letter} ${name.padEnd(18)} ${transports.join(',').padEnd(9)} ${title}`,
+    )
+    return void process.stdout.write(`${lines.join('\n')}\n`)
+  }
+  process.once('SIGINT', abandon)
+  process.once('SIGTERM', abandon)
+  const program = compileGenerator()
+  if (options.wantsCeiling) await measureCeiling(options, program)
+  else await compare(options, program)
+}
+
+main().catch((error) => {
+  process.stderr.write(`bench: ${error.message}\n${error instanceof UsageError ? `\n${usage}` : ''}`)
+  process.exitCode = error instanceof UsageError ? 2 : 1
+})
