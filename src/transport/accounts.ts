@@ -1,5 +1,5 @@
-// Names of accounts and groups to numbers, for the owner of a socket file. Node has no call for it, so the files are read
-// and then the tools of the system asked, which also know accounts from directories. Knows no socket.
+// Names of accounts and groups to numbers, for the owner of a socket file. Node has no call for it, so the files are
+// read and then the tools of the system asked, which also know accounts from directories. Knows no socket.
 import { execFile } from 'node:child_process'
 import { readFile } from 'node:fs/promises'
 import { OperatorError } from '../base/errors.ts'

@@ -1,5 +1,5 @@
-// Addresses of listeners and clients: text to value and back, and what is wrong with the text. Opens nothing, looks at no
-// file and knows nothing of MQTT.
+// Addresses of listeners and clients: text to value and back, and what is wrong with the text. Opens nothing, looks at
+// no file and knows nothing of MQTT.
 import { isIPv4, isIPv6 } from 'node:net'
 import { posix } from 'node:path'
 import { OperatorError, type Place } from '../base/errors.ts'
@@ -9,8 +9,8 @@ import { OperatorError, type Place } from '../base/errors.ts'
  * - `tcp`: `host` without brackets; `*` is every address of the machine, IPv4 and IPv6; `port` 0 lets the system choose
  * - `unix`: absolute path of a socket file
  * - `abstract`: name without the leading NUL, Linux only. Node 20 pads it with NULs to the whole length of the kernel's
- *   field, newer Node uses the exact length: the two do not meet, nor does a C client meet Node 20. It has no permissions:
- *   whoever is in the same network namespace may connect
+ *   field, newer Node uses the exact length: the two do not meet, nor does a C client meet Node 20. It has no
+ *   permissions: whoever is in the same network namespace may connect
  * - `fd`: number of an inherited descriptor, or its name in LISTEN_FDNAMES
  */
 export type Address =
@@ -42,8 +42,8 @@ export function unixPathLimitBytes(platform: NodeJS.Platform): number {
 }
 
 /**
- * Reads `tcp://host:port`, `mqtt://host:port` (clients), `unix:///path`, `unix:/path`, `unix:@abstract`, `fd:3`, `fd:name`
- * and `local:/path`.
+ * Reads `tcp://host:port`, `mqtt://host:port` (clients), `unix:///path`, `unix:/path`, `unix:@abstract`, `fd:3`,
+ * `fd:name` and `local:/path`.
  * @throws OperatorError `address-unsupported`, `address-invalid` or `socket-path-too-long`
  */
 export function parseAddress(text: string, options: AddressOptions): Address {

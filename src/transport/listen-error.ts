@@ -1,10 +1,11 @@
 // What an operator is told when a TCP address or an inherited descriptor cannot be listened on.
 import { OperatorError } from '../base/errors.ts'
 import { type Address, formatAddress } from './address.ts'
-import { describeOwner, findTcpPortOwner } from './socket-owner.ts'
+import { describeOwner, findTcpPortOwner, findUnixSocketOwner } from './socket-owner.ts'
 
 /**
- * @returns `port-in-use`, `socket-in-use`, `port-not-permitted`, `address-not-available`, `host-not-found` or `listen-failed`
+ * @returns `port-in-use`, `socket-in-use`, `port-not-permitted`, `address-not-available`, `host-not-found` or
+ *   `listen-failed`
  */
 export function describeListenError(error: NodeJS.ErrnoException, address: Address, key: string): OperatorError {
   const shown = formatAddress(address)
@@ -24,7 +25,7 @@ export function describeListenError(error: NodeJS.ErrnoException, address: Addre
           'port-not-permitted',
           `the system does not permit listening on ${shown}`,
           port < 1024
-            ? 'ports under 1024 need root or the capability CAP_NET_BIND_SERVICE; choose a higher port, or use socket activation'
+            ? 'ports under 1024 need root or CAP_NET_BIND_SERVICE; choose a higher port, or use socket activation'
             : 'look at the security policy of the system, or choose another port',
         )
       case 'EADDRNOTAVAIL':
@@ -44,7 +45,13 @@ export function describeListenError(error: NodeJS.ErrnoException, address: Addre
     }
   }
   if (address.kind === 'abstract' && error.code === 'EADDRINUSE') {
-    return tell('socket-in-use', `the socket ${shown} is in use`, 'stop the other process, or choose another name')
+    // The kernel shows the NULs with which Node 20 pads the name as more @.
+    const owner = findUnixSocketOwner((bound) => bound.replace(/@+$/, '') === `@${address.name}`.replace(/@+$/, ''))
+    return tell(
+      'socket-in-use',
+      `the socket ${shown} is in use${describeOwner(owner)}`,
+      'stop the other process, or choose another name',
+    )
   }
   if (address.kind === 'fd') {
     return tell(

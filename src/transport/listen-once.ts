@@ -1,4 +1,4 @@
-// One attempt to make a server of Node listen, as a promise. Leaves no handler behind; knows no address and no error text.
+// One attempt to make a server of Node listen, as a promise. Leaves no handler behind; knows no error text.
 import type { ListenOptions, Server } from 'node:net'
 
 /** @throws the error of the system, with its `code` */

@@ -273,7 +273,9 @@ test('an abstract socket, which only Linux has', async (t) => {
   t.after(() => client.destroy())
   await hasAccepted(1)
   assert.equal(accepted[0].peer.label, `unix:@${name}`)
-  assert.equal((await refusal(make(t, { address: `unix:@${name}` }).listener.start())).code, 'socket-in-use')
+  const error = await refusal(make(t, { address: `unix:@${name}` }).listener.start())
+  assert.equal(error.code, 'socket-in-use')
+  assert.ok(error.message.includes(` by process ${process.pid} (`), error.message)
 })
 
 /** A process with a listener on fd 3, which says who is connected and echoes nothing; `shell` may set limits first. */
@@ -284,10 +286,12 @@ function listenerProcess(t: TestContext, address: string, descriptor: Server | n
     import { parseListenFds } from ${module('./inherited-fds.js')}
     import { createSystemClock } from ${module('../base/clock.js')}
     const say = (message, fields) => console.log([message, ...Object.values(fields ?? {})].join(' '))
-    const inheritedFds = parseListenFds({ LISTEN_PID: String(process.pid), LISTEN_FDS: '1', LISTEN_FDNAMES: 'mqtt' }, process.pid)
+    const inheritedFds = parseListenFds(
+      { LISTEN_PID: String(process.pid), LISTEN_FDS: '1', LISTEN_FDNAMES: 'mqtt' }, process.pid)
     const environment = { platform: process.platform, runDir: null, clock: createSystemClock(), inheritedFds,
       log: { info: say, warn: say } }
-    const config = { name: 'a', address: ${JSON.stringify(address)}, maxConnections: 1000, connectRate: 0, backlog: 128 }
+    const config = { name: 'a', address: ${JSON.stringify(address)}, maxConnections: 1000, connectRate: 0,
+      backlog: 128 }
     const listener = createListener(config, environment, (socket, peer) => {
       socket.on('error', () => {})
       socket.write(peer.label + ' at ' + listener.address + '\\n')

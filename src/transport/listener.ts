@@ -52,7 +52,7 @@ export interface ListenerCounters {
 export interface Listener {
   readonly config: ListenerConfig
   readonly phase: ListenerPhase
-  /** Once listening the real one: with the port that the system chose, and what an inherited descriptor turned out to be. */
+  /** Once listening the real one: with the port that the system chose, and what an inherited descriptor is. */
   readonly address: string
   /** Open connections, those that wait for the rate included. */
   readonly connections: number

@@ -1,5 +1,5 @@
-// Which process holds a socket, from /proc: for messages to people only, never for a decision. Best effort: null on other
-// systems, in another network namespace, or without the right to look into the process.
+// Which process holds a socket, from /proc: for messages to people only, never for a decision. Best effort: null on
+// other systems, in another network namespace, or without the right to look into the process.
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
 export interface SocketOwner {

@@ -1,16 +1,17 @@
-// A UNIX socket file that appears at its path with the right owner, group and mode, replaces only what is provably dead,
-// and goes away only while it is still ours. Knows listening servers of Node, and neither connections nor MQTT.
+// A UNIX socket file that appears at its path with the right owner, group and mode, replaces only what is provably
+// dead, and goes away only while it is still ours. Knows listening servers of Node, neither connections nor MQTT.
 //
 // How exactly one of several brokers gets a path, without a lock of the operating system, which Node does not offer:
 // every starter binds its socket in a private directory of its own (`.atoll-XXXXXX`, mode 0700), where the name of the
-// socket is unique. It then renames that directory to `.atoll=HASH`, which all starters for one path have in common. Renaming a
-// directory succeeds only where there is none or an empty one, so the directory with its live socket is the lock. A holder
-// that died leaves a dead socket in it; whoever comes next removes that by its unique name, which can never hit the
-// socket of another, and tries again. The holder looks at the path, renames its socket there, and the lock is an empty directory.
+// socket is unique. It then renames that directory to `.atoll=HASH`, which all starters for one path have in common.
+// Renaming a directory succeeds only where there is none or an empty one, so the directory with its live socket is the
+// lock. A holder that died leaves a dead socket in it; whoever comes next removes that by its unique name, which can
+// never hit the socket of another, and tries again. The holder looks at the path and renames its socket there, and the
+// lock is an empty directory.
 //
-// Guaranteed among brokers that keep to this, also across containers that share the directory: one wins, the others are told
-// so, and a live socket is never replaced. Not guaranteed: that another program does not put something at
-// the path in the microseconds between the last look at it and the rename.
+// Guaranteed among brokers that keep to this, also across containers that share the directory: one wins, the others are
+// told so, and a live socket is never replaced. Not guaranteed: that another program does not put something at the path
+// in the microseconds between the last look at it and the rename.
 import { createHash } from 'node:crypto'
 import {
   type BigIntStats,
@@ -54,7 +55,7 @@ export interface UnixSocketOptions {
 }
 
 export interface BoundUnixSocket {
-  /** Removes the file if it is still ours. To be called while the server still listens: a dead socket may be replaced at any time. */
+  /** Removes the file if it is still ours. To be called while the server listens: a dead one may be replaced any time. */
   remove(): void
 }
 
@@ -134,8 +135,8 @@ function checkLength({ path, platform, key }: UnixSocketOptions): void {
   }
   if (directoryBytes + privateBytes > limit) {
     const message =
-      `the directory of the socket path ${path} has ${directoryBytes} bytes, and ${limit - privateBytes} is the limit, ` +
-      'because the socket is made in a private directory inside it first'
+      `the directory of the socket path ${path} has ${directoryBytes} bytes, and ${limit - privateBytes} is the ` +
+      'limit, because the socket is made in a private directory inside it first'
     throw new OperatorError('socket-path-too-long', message, { place: { key }, fix })
   }
 }
@@ -207,9 +208,9 @@ async function examine(options: UnixSocketOptions): Promise<BigIntStats | null> 
   })
 }
 
-/** `dead`: nobody listens. `gone`: nothing there any more. Anything else that is not `alive` is the error. */
+/** `dead`: nobody listens. `gone`: it is going or gone, look again. Anything else that is not `alive` is the error. */
 async function probe(path: string, platform: NodeJS.Platform): Promise<string> {
-  // Systems with the BSD sockets refuse also when the queue of a live listener is full, so one refusal proves nothing there.
+  // Systems with BSD sockets refuse also when the queue of a live listener is full, so one refusal proves nothing there.
   for (let refusals = platform === 'linux' ? 1 : 3; ; refusals--) {
     const state = await probeOnce(path)
     if (state !== 'dead' || refusals === 1) return state
@@ -229,8 +230,10 @@ function probeOnce(path: string): Promise<string> {
     socket.once('connect', () => end('alive'))
     socket.once('error', (error) => {
       const code = codeOf(error)
-      // Linux answers EAGAIN when the queue of a live listener is full.
-      end(code === 'ECONNREFUSED' ? 'dead' : code === 'ENOENT' ? 'gone' : code === 'EAGAIN' ? 'alive' : code)
+      // Linux: EAGAIN when the queue of a live listener is full, ECONNRESET when its process dies at this moment.
+      if (code === 'ECONNREFUSED') end('dead')
+      else if (code === 'ENOENT' || code === 'ECONNRESET') end('gone')
+      else end(code === 'EAGAIN' ? 'alive' : code)
     })
   })
 }
