@@ -54,8 +54,6 @@ listener 0 ${socket}
     config: ({ port, socket, folder }) => `dataDir: ${folder}/data
 runDir: ${folder}/run
 logDir: ${folder}/log
-admin:
-  listen: unix://${folder}/admin.sock
 durability: memory
 log: { level: error }
 listeners:

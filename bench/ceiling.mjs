@@ -15,7 +15,7 @@ export const measureCeiling = async (options, program) => {
   process.stdout.write('scenario      over  messages/s  reflector busy  generator busy  faults\n')
   try {
     for (const { name, ceiling, transports } of options.chosen.filter((scenario) => scenario.ceiling)) {
-      for (const transport of transports.filter((one) => !options.transport || one === options.transport)) {
+      for (const transport of options.transport ? [options.transport] : transports) {
         const connect =
           transport === 'tcp' ? `tcp:127.0.0.1:${await freePort()}` : `unix:${join(folder, `${name}.sock`)}`
         const reflector = spawnGenerator(program, core.broker, 'reflect', { ...ceiling, latency: false, connect })

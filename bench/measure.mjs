@@ -1,4 +1,5 @@
 // Memory and machine figures from /proc, medians. Bytes unless a name says otherwise.
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import os from 'node:os'
 
@@ -47,5 +48,12 @@ export const machine = () => ({
   node: process.versions.node,
 })
 
-/** Where broker and generator run: two cores if there are two. */
-export const cores = () => ({ broker: '0', generator: os.cpus().length > 1 ? '1' : '0' })
+/** Where broker and generator run: the first two of the cores that we may use, the same one if there is only one. */
+export const cores = () => {
+  const list = readFileSync('/proc/self/status', 'utf8').match(/^Cpus_allowed_list:\s+(\S+)/m)?.[1] ?? '0'
+  const allowed = list.split(',').flatMap((range) => {
+    const [first, last = first] = range.split('-').map(Number)
+    return Array.from({ length: Math.min(last - first + 1, 2) }, (_, index) => first + index)
+  })
+  return { broker: String(allowed[0]), generator: String(allowed[1] ?? allowed[0]) }
+}

@@ -59,7 +59,7 @@ const targetText = (target, limit, figure) => (target.kind === 'ratio' ? asRatio
 
 const combinations = (runs) =>
   scenarios.flatMap((scenario) =>
-    scenario.transports
+    ['tcp', 'unix']
       .filter((transport) => runs.some((run) => run.scenario === scenario.name && run.transport === transport))
       .map((transport) => ({ scenario, transport })),
   )
@@ -174,6 +174,7 @@ export const report = (outcome, isPlain) => {
   const table = isPlain ? plain : markdown
   const heading = (text) => (isPlain ? `\n${text}\n` : `\n## ${text}\n`)
   const notes = [...new Set(complaints(runs))]
+  const cost = costs(runs, brokers)
   const versions = brokers.map(({ title, version }) => `${title} ${version}`).join(', ')
   return [
     isPlain ? '' : '# Benchmark\n',
@@ -181,8 +182,7 @@ export const report = (outcome, isPlain) => {
     `${options.seconds} s per run, ${options.repeat} runs (median)${options.isQuick ? ', small sizes (--quick)' : ''}, MQTT ${options.mqtt === 5 ? '5' : '3.1.1'}, payload 64 bytes. bench/README.md says how to read it.`,
     heading('Against Mosquitto'),
     table(comparison(runs, brokers)),
-    heading('Cost of one delivered message'),
-    table(costs(runs, brokers)),
+    cost.rows.length ? heading('Cost of one delivered message') + table(cost) : '',
     notes.length ? heading('To note') + notes.map((note) => `- ${note}`).join('\n') : '',
     '',
   ].join('\n')

@@ -18,7 +18,7 @@ const usage = `npm run bench [-- NAMES… OPTIONS]
   --transport tcp|unix  only this one
   --seconds N           of each run (default 2)
   --repeat N            runs per broker, of which the median counts (default 3)
-  --mqtt 4|5            protocol version of the clients (default 4, which is 3.1.1)
+  --mqtt 3.1.1|5        protocol version of the clients (default 3.1.1)
 `
 
 class UsageError extends Error {}
@@ -43,7 +43,7 @@ const readOptions = (argv) => {
         transport: { type: 'string' },
         seconds: { type: 'string' },
         repeat: { type: 'string' },
-        mqtt: { type: 'string', default: '4' },
+        mqtt: { type: 'string', default: '3.1.1' },
       },
     })
   } catch (error) {
@@ -55,7 +55,9 @@ const readOptions = (argv) => {
   if (transport !== undefined && transport !== 'tcp' && transport !== 'unix') {
     throw new UsageError(`--transport ${transport}: tcp or unix is needed`)
   }
-  if (values.mqtt !== '4' && values.mqtt !== '5') throw new UsageError(`--mqtt ${values.mqtt}: 4 or 5 is needed`)
+  if (values.mqtt !== '3.1.1' && values.mqtt !== '5') {
+    throw new UsageError(`--mqtt ${values.mqtt}: 3.1.1 or 5 is needed`)
+  }
   const wantsCeiling = positionals.includes('ceiling')
   const chosen = positionals
     .filter((name) => name !== 'ceiling')
@@ -81,7 +83,7 @@ const readOptions = (argv) => {
     seconds: positive('seconds', values.seconds ?? (isQuick ? 0.7 : 2)),
     warmup: isQuick ? 0.3 : 0.6,
     repeat: Math.ceil(positive('repeat', values.repeat ?? (isQuick ? 1 : 3))),
-    mqtt: Number(values.mqtt),
+    mqtt: values.mqtt === '5' ? 5 : 4,
   }
 }
 
@@ -89,6 +91,7 @@ let current // the broker that must not outlive us
 
 const measureOnce = async (scenario, transport, name, options, program, core) => {
   const run = { scenario: scenario.name, transport, broker: name }
+  const raw = []
   try {
     current = await startBroker(name, core.broker)
     const { addresses, pids, readyMs } = current
@@ -100,11 +103,12 @@ const measureOnce = async (scenario, transport, name, options, program, core) =>
         { connect: addresses[transport], pid: pids.join(','), mqtt: options.mqtt, ...given },
         onHold,
       )
-      run.raw = [...(run.raw ?? []), { options: given, result }]
+      raw.push({ options: given, result })
       return result
     }
     const { seconds, warmup, isQuick } = options
     run.figures = await scenario.measure({ seconds, warmup, isQuick, pids, readyMs, generate })
+    if (run.figures.faults) run.raw = raw
   } catch (error) {
     run.error = error.message
   } finally {
@@ -130,11 +134,18 @@ const keep = (outcome, options) => {
   const file = fileURLToPath(new URL(`${outcome.date.slice(0, 10)}-${set}.json`, folder))
   const lines = outcome.runs.map((run) => JSON.stringify(run, rounded)).join(',\n')
   writeFileSync(file, `${JSON.stringify({ ...outcome, runs: undefined }).slice(0, -1)},"runs":[\n${lines}\n]}\n`)
+  if (!options.isAll) return [file]
   const latest = fileURLToPath(new URL('latest.md', folder))
   writeFileSync(latest, report(outcome, false))
   return [file, latest]
 }
 
+const transportsOf = (scenario, { transport, isQuick }) => {
+  if (transport) return [transport]
+  return isQuick && !scenario.isQuickOverUnix ? scenario.transports.slice(0, 1) : scenario.transports
+}
+
+// Brokers take turns, so that a slow minute of the machine hits all of them.
 const compare = async (options, program) => {
   const installed = installedBrokers()
   const brokers = installed.filter(({ name }) => !options.brokers || options.brokers.includes(name))
@@ -151,19 +162,13 @@ const compare = async (options, program) => {
   const core = cores()
   const runs = []
   const plan = options.chosen.flatMap((scenario) =>
-    scenario.transports
-      .filter((transport) => !options.transport || transport === options.transport)
-      .filter(
-        (transport) =>
-          !options.isQuick || transport === scenario.transports[0] || 'AF'.includes(scenario.letter ?? '-'),
-      )
-      .flatMap((transport) =>
-        Array.from({ length: scenario.once ? 1 : options.repeat }, (_, round) =>
-          brokers
-            .filter((broker) => broker.transports.includes(transport))
-            .map(({ name }) => ({ scenario, transport, name, round })),
-        ).flat(),
-      ),
+    transportsOf(scenario, options).flatMap((transport) =>
+      Array.from({ length: scenario.once ? 1 : options.repeat }, () =>
+        brokers
+          .filter((broker) => broker.transports.includes(transport))
+          .map(({ name }) => ({ scenario, transport, name })),
+      ).flat(),
+    ),
   )
   for (const [index, { scenario, transport, name }] of plan.entries()) {
     process.stderr.write(`[${index + 1}/${plan.length}] ${scenario.name} ${transport} ${name}: `)
@@ -171,7 +176,7 @@ const compare = async (options, program) => {
     runs.push(run)
     process.stderr.write(`${progressLine(run)}\n`)
   }
-  if (!runs.length) throw new Error('nothing to measure: no chosen scenario runs over that transport')
+  if (!runs.length) throw new Error('nothing to measure: no chosen broker speaks that transport')
   const { seconds, repeat, isQuick, mqtt } = options
   const outcome = {
     date: new Date().toISOString(),

@@ -39,6 +39,7 @@ const flows = [
   {
     name: 'pair',
     letter: 'A',
+    isQuickOverUnix: true,
     title: '4 publishers to 4 subscribers, QoS 0',
     transports: BOTH,
     options: { pubs: 4, subs: 4, topics: 4, perWrite: 16, window: 512 },
@@ -110,6 +111,7 @@ const flows = [
   {
     name: 'round-trip',
     letter: 'F',
+    isQuickOverUnix: true,
     title: 'one message in flight',
     transports: BOTH,
     headline: 'wallPerSecond',

@@ -36,13 +36,13 @@ enum { MIX_GROUP = 100, MIX_EXACT = 90, MIX_PLUS = 9 };
 
 static struct {
   const char *mode, *address, *pids, *subscribe, *publish, *hold;
-  u32 mqtt, pubs, subs, topics, qos, sub_qos, per_write, window, payload, rate, count, concurrency, rounds, stopped, turns;
+  u32 mqtt, pubs, subs, topics, qos, sub_qos, per_write, window, payload, rate, count, concurrency, rounds, stopped;
   double seconds, warmup;
   bool spin, latency;
 } opt = {
     .mode = "flow", .address = "tcp:127.0.0.1:1883", .pids = "", .subscribe = "own", .publish = "own", .hold = "",
     .mqtt = 4, .pubs = 1, .subs = 1, .topics = 1, .qos = 0, .sub_qos = 9, .per_write = 1, .window = 256, .payload = 64, .rate = 0,
-    .count = 1000, .concurrency = 64, .rounds = 1, .stopped = 0, .turns = 1, .seconds = 2, .warmup = 0.5, .spin = false, .latency = false,
+    .count = 1000, .concurrency = 64, .rounds = 1, .stopped = 0, .seconds = 2, .warmup = 0.5, .spin = false, .latency = false,
 };
 
 static void fail(const char *format, ...) {
@@ -78,7 +78,7 @@ static void read_options(int argc, char **argv) {
       {"mqtt", &opt.mqtt, 5}, {"pubs", &opt.pubs, 1000}, {"subs", &opt.subs, 20000}, {"topics", &opt.topics, 1000000}, {"qos", &opt.qos, 2},
       {"sub-qos", &opt.sub_qos, 2}, {"per-write", &opt.per_write, 1024}, {"window", &opt.window, 60000}, {"payload", &opt.payload, 65536},
       {"rate", &opt.rate, 1000000}, {"count", &opt.count, 1000000}, {"concurrency", &opt.concurrency, 20000}, {"rounds", &opt.rounds, 100},
-      {"stopped", &opt.stopped, 100}, {"turns", &opt.turns, 64},
+      {"stopped", &opt.stopped, 100},
   };
   struct { const char *key; const char **value; } texts[] = {
       {"connect", &opt.address}, {"pid", &opt.pids}, {"subscribe", &opt.subscribe}, {"publish", &opt.publish}, {"hold", &opt.hold},
@@ -102,7 +102,7 @@ static void read_options(int argc, char **argv) {
   }
   if (opt.sub_qos == 9) opt.sub_qos = opt.qos;
   if (opt.payload < PAYLOAD_MINIMUM) fail("--payload: at least %d bytes are needed for the marks that are checked", PAYLOAD_MINIMUM);
-  if (!opt.topics || !opt.per_write || !opt.concurrency || !opt.rounds || !opt.window || !opt.turns) fail("topics, per-write, concurrency, rounds, window and turns start at 1");
+  if (!opt.topics || !opt.per_write || !opt.concurrency || !opt.rounds || !opt.window) fail("topics, per-write, concurrency, rounds and window start at 1");
   if (opt.mqtt != 4 && opt.mqtt != 5) fail("--mqtt: 4 (3.1.1) or 5");
 }
 
@@ -531,8 +531,6 @@ static double percentile(double share) {
   return (double)histogram_maximum / 1000.0;
 }
 
-static void settle(conn *pub, u64 deliveries) { pub->settled += deliveries; }
-
 static void on_publish(conn *c, const u8 *packet, const u8 *body, const u8 *end) {
   u32 qos = packet[0] >> 1 & 3, name_bytes = (u32)body[0] << 8 | body[1];
   const u8 *name = body + 2, *at = name + name_bytes + (qos ? 2 : 0);
@@ -556,25 +554,27 @@ static void on_publish(conn *c, const u8 *packet, const u8 *body, const u8 *end)
   if (name_bytes != TOPIC_BYTES || memcmp(name, template + id_offset - TOPIC_BYTES, TOPIC_BYTES)) { corrupt++; return; }
   int slot = slot_of(c->index, m.topic);
   if (slot < 0 || (u32)slot >= fan) { misrouted++; return; }
-  received++;
   expectation *e = &expected[((size_t)m.pub * opt.topics + m.topic) * fan + (u32)slot];
   conn *pub = &conns[sub_count + m.pub];
   if (m.seq == e->next) {
     e->next++;
     e->seen = e->seen << 1 | 1;
-    settle(pub, 1);
+    pub->settled++;
+    received++;
   } else if (m.seq > e->next) {
     u32 gap = m.seq - e->next;
     lost += gap;
     e->next = m.seq + 1;
     e->seen = (gap >= 63 ? 0 : e->seen << (gap + 1)) | 1;
-    settle(pub, gap + 1);
+    pub->settled += gap + 1;
+    received++;
   } else {
     u32 back = e->next - 1 - m.seq;
     if (back < 64 && !(e->seen >> back & 1)) {
       e->seen |= (u64)1 << back;
       out_of_order++;
       lost--;
+      received++;
     } else duplicated++;
   }
   if (opt.latency && is_measuring) record(read_at - m.stamp);
@@ -846,16 +846,15 @@ static void flow(void) {
     if (received != progress) progress = received, progress_at = now;
     else if (now - progress_at > patience) give_up_outstanding(), progress_at = now;
     bool is_eager = opt.spin || step;
-    for (u32 round = 0; round < opt.turns; round++)
-      for (u32 i = 0; i < pub_count; i++) {
-        conn *c = &conns[sub_count + (first + i) % pub_count];
-        if (!may_send(c, opt.per_write)) continue;
-        if (step && now < due) break;
-        due += step;
-        append_messages(c, opt.per_write);
-        flush(c);
-        if (may_send(c, opt.per_write)) is_eager = true;
-      }
+    for (u32 i = 0; i < pub_count; i++) {
+      conn *c = &conns[sub_count + (first + i) % pub_count];
+      if (!may_send(c, opt.per_write)) continue;
+      if (step && now < due) break;
+      due += step;
+      append_messages(c, opt.per_write);
+      flush(c);
+      if (may_send(c, opt.per_write)) is_eager = true;
+    }
     first++;
     turn(is_eager ? 0 : 100);
   }

@@ -4,9 +4,6 @@ import { Aedes } from 'aedes'
 
 const [port, socket] = process.argv.slice(2)
 const aedes = await Aedes.createBroker({ queueLimit: 1_000_000, maxInflightInbound: 60_000, drainTimeout: 0 })
-for (const address of [
-  { host: '127.0.0.1', port: Number(port), backlog: 4096 },
-  { path: socket, backlog: 4096 },
-]) {
+for (const address of [{ host: '127.0.0.1', port: Number(port) }, { path: socket }]) {
   net.createServer({ noDelay: true }, aedes.handle).listen(address)
 }
