@@ -1,0 +1,17 @@
+// What the exit codes of `atoll` mean; docs/command-line.md has the same table.
+
+export const exitCodes = {
+  ok: 0,
+  /** Something went wrong while running. */
+  failure: 1,
+  /** The configuration, or a file that it names, has to be mended first. */
+  configuration: 2,
+  /** Another process has the address or the socket. */
+  alreadyRunning: 3,
+  /** The command line itself is wrong. */
+  usage: 64,
+  /** A second SIGINT while stopping, or Ctrl-C at a prompt. */
+  interrupted: 130,
+} as const
+
+export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]

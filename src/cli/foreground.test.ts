@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { pathToFileURL } from 'node:url'
+import { Running } from './run-command.test.ts'
+
+const built = (path: string) => JSON.stringify(pathToFileURL(join(import.meta.dirname, path)).href)
+
+/** A real process that runs an instance made of `members`, JavaScript text, in the foreground. */
+function run(members: string): Running {
+  const script = `
+    import { runForeground } from ${built('foreground.js')}
+    import { reportError } from ${built('report-error.js')}
+    import { ConfigError } from ${built('../config/config-error.js')}
+    import { OperatorError } from ${built('../base/errors.js')}
+    import { createLog } from ${built('../observe/log.js')}
+    import { createSystemClock } from ${built('../base/clock.js')}
+    const log = createLog('debug', 'text', createSystemClock(), (line) => process.stdout.write(line + '\\n'))
+    const wait = () => new Promise((resolve) => setTimeout(resolve, 3_600_000))
+    const paths = { runDir: '/r', dataDir: '/d', logDir: '/l' }
+    const loaded = { config: { name: 'x', gracePeriodSeconds: 0 }, paths, file: '/x.yaml' }
+    let readAgain = () => ({ ...loaded, paths: { ...paths, runDir: '/other' } })
+    const instance = {
+      listeners: [{ name: 'a', address: 'tcp://127.0.0.1:1', phase: 'listening' }, { name: 'off', address: 'unix:///b', phase: 'created' }],
+      async start() {},
+      async stop() {},
+      async reload() {},
+      ${members}
+    }
+    const notifier = { async notify(state) { log.debug('notified ' + state); return true } }
+    process.exit(await runForeground({ instance, loaded, log, notifier, readAgain: () => readAgain() }).catch(reportError))
+  `
+  return new Running(['--input-type=module', '--eval', script], {}, null)
+}
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  test(`${signal} stops in order`, async () => {
+    const broker = run("async stop() { log.info('instance stops') },")
+    await broker.saw('notified READY=1')
+    assert.match(broker.stdout, /listening listener=a address=tcp:\/\/127\.0\.0\.1:1\n/)
+    assert.ok(!broker.stdout.includes('listener=off'))
+    broker.child.kill(signal)
+    const { code, stdout } = await broker.ended()
+    assert.equal(code, 0)
+    assert.match(stdout, new RegExp(`stopping signal=${signal}.*instance stops.*stopped`, 's'))
+    assert.match(stdout, /notified STOPPING=1/)
+  })
+}
+
+test('a second SIGINT ends at once, twice the same key press does not', async () => {
+  const broker = run("async stop() { setTimeout(() => log.info('stop hangs'), 200); await wait() },")
+  await broker.saw('ready')
+  broker.child.kill('SIGINT')
+  await broker.saw('stopping')
+  broker.child.kill('SIGINT')
+  await broker.saw('stop hangs')
+  broker.child.kill('SIGINT')
+  assert.equal((await broker.ended()).code, 130)
+})
+
+test('a stop that hangs is cut off after the grace period', async () => {
+  const broker = run('async stop() { await wait() },')
+  await broker.saw('ready')
+  broker.child.kill('SIGTERM')
+  const { code, stdout } = await broker.ended()
+  assert.equal(code, 1)
+  assert.match(stdout, /did not stop within the grace period/)
+})
+
+test('a signal during the start is obeyed when the start has ended', async () => {
+  const broker = run(
+    "async start() { log.info('starts'); await new Promise((resolve) => process.once('SIGTERM', () => setTimeout(resolve, 50))) },",
+  )
+  await broker.saw('starts')
+  broker.child.kill('SIGTERM')
+  const { code, stdout } = await broker.ended()
+  assert.equal(code, 0)
+  assert.ok(!stdout.includes('ready'))
+})
+
+test('a start that fails is told on the standard error, with its exit code', async () => {
+  for (const [error, expected, text] of [
+    [
+      "new OperatorError('port-in-use', 'port 1 is taken', { fix: 'stop the other' })",
+      3,
+      'atoll: port 1 is taken (stop the other)\n',
+    ],
+    ["new OperatorError('host-not-found', 'no such host')", 1, 'atoll: no such host\n'],
+    [
+      "new OperatorError('password-file-invalid', 'no colon', { place: { file: '/p', line: 3 } })",
+      2,
+      '/p:3: no colon\n',
+    ],
+  ] as const) {
+    const { code, stderr } = await run(`async start() { throw ${error} },`).ended()
+    assert.deepEqual([code, stderr], [expected, text])
+  }
+})
+
+test('SIGHUP reloads all or nothing, and the broker goes on', async () => {
+  const broker = run(`
+    async reload(config) {
+      log.info('instance reloads ' + config.name)
+      readAgain = () => {
+        readAgain = () => ({ ...loaded, config: { name: 'again', gracePeriodSeconds: 0 } })
+        throw new ConfigError([new OperatorError('unknown-key', 'unknown key "q"', { place: { file: '/x.yaml', line: 4, column: 2 } })])
+      }
+      if (config.name === 'again') throw new OperatorError('password-file-invalid', 'no colon', { place: { file: '/p', line: 3 } })
+    },`)
+  await broker.saw('notified READY=1')
+  broker.child.kill('SIGHUP')
+  await broker.saw('key=runDir')
+  await broker.saw('RELOADING=1')
+  assert.match(broker.stdout, /instance reloads x.*configuration reloaded file=\/x\.yaml/s)
+  broker.child.kill('SIGHUP')
+  await broker.saw('the whole old configuration stays in force')
+  assert.match(broker.stdout, /error \/x\.yaml:4:2: unknown key "q"/)
+  broker.child.kill('SIGHUP')
+  await broker.saw('instance reloads again')
+  await broker.saw('error /p:3: no colon')
+  broker.child.kill('SIGTERM')
+  assert.equal((await broker.ended()).code, 0)
+})
+
+test('SIGUSR1 and a standard output that nobody reads do not end the broker', async () => {
+  const broker = run(
+    "async stop() { process.stderr.write('stopped well') },\n      onError: process.stdout.on('error', () => {}),",
+  )
+  await broker.saw('ready')
+  broker.child.kill('SIGUSR1')
+  await broker.saw('no log file to reopen')
+  broker.child.stdout!.destroy()
+  broker.child.kill('SIGUSR1')
+  broker.child.kill('SIGTERM')
+  const { code, stderr } = await broker.ended()
+  assert.deepEqual([code, stderr], [0, 'stopped well'])
+})
+
+test('an error that nobody caught is logged and ends the process', async () => {
+  for (const bug of ["setTimeout(() => { throw new Error('oops') })", "Promise.reject(new Error('oops'))"]) {
+    const { code, stdout } = await run(`async start() { ${bug} },`).ended()
+    assert.equal(code, 1)
+    assert.match(stdout, /because of a bug error="Error: oops/)
+  }
+})

@@ -1,0 +1,45 @@
+#!/usr/bin/env node
+// The command `atoll`. Each command stands in a file of its own, which is loaded only when it is wanted.
+import { existsSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { Command, CommanderError } from 'commander'
+import { exitCodes } from './exit-codes.ts'
+
+/** Every command in the order of the help, and how it adds itself to the program. */
+const commands: readonly (readonly [name: string, load: () => Promise<(program: Command) => void>])[] = [
+  ['start', async () => (await import('./start.ts')).registerStart],
+  ['check', async () => (await import('./check.ts')).registerCheck],
+  ['schema', async () => (await import('./schema.ts')).registerSchema],
+  ['passwd', async () => (await import('./passwd.ts')).registerPasswd],
+]
+
+// A reader that has gone, as in `atoll schema | head`, is no fault of ours.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_DESTROYED') throw error
+  })
+}
+
+const program = new Command('atoll')
+  .description('An MQTT broker for one host: UNIX sockets first class, strict and fast')
+  .version(versionOfPackage(), '-V, --version', 'print the version')
+  .helpOption('-h, --help', 'print this help')
+  .showSuggestionAfterError()
+  .exitOverride()
+
+try {
+  const called = commands.find(([name]) => name === process.argv[2])
+  for (const [, load] of called === undefined ? commands : [called]) (await load())(program)
+  for (const command of program.commands) command.exitOverride()
+  await program.parseAsync()
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
+  else process.exitCode = (await import('./report-error.ts')).reportError(error)
+}
+
+function versionOfPackage(): string {
+  let directory = import.meta.dirname
+  while (!existsSync(join(directory, 'package.json')) && dirname(directory) !== directory)
+    directory = dirname(directory)
+  return JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')).version
+}

@@ -1,0 +1,28 @@
+// The default run directory of an account other than root: made private, and refused when it is not ours alone to write.
+import { lstatSync, mkdirSync } from 'node:fs'
+import { OperatorError } from '../base/errors.ts'
+import type { LoadedConfig } from '../config/load-config.ts'
+
+/**
+ * Does nothing for root, for a directory of the operator's choice, and when no listener has its socket there.
+ * @throws OperatorError
+ */
+export function prepareRunDirectory({ config, paths, isDefaultRunDir }: LoadedConfig, uid: number): void {
+  const { runDir } = paths
+  const isUsed = config.listeners.some(({ enabled, address }) => enabled && address.startsWith(`unix://${runDir}/`))
+  if (uid === 0 || !isDefaultRunDir || !isUsed) return
+  const fix = 'name another directory with runDir'
+  try {
+    mkdirSync(runDir, { recursive: true, mode: 0o700 })
+  } catch (error) {
+    const message = `the run directory cannot be created: ${(error as Error).message}`
+    throw new OperatorError('directory-missing', message, { place: { key: 'runDir' }, fix, cause: error })
+  }
+  const stats = lstatSync(runDir)
+  if (stats.isDirectory() && stats.uid === uid && (stats.mode & 0o022) === 0) return
+  throw new OperatorError(
+    'directory-writable-by-others',
+    `the run directory ${runDir} is not a directory that only this account may write to`,
+    { place: { key: 'runDir' }, fix: `${fix}, or chown and chmod 0700 it` },
+  )
+}
