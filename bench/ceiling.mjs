@@ -24,7 +24,7 @@ export const measureCeiling = async (options, program) => {
           const [line] = await once(reflector.stdout, 'data')
           if (JSON.parse(line).event !== 'listening') throw new Error(`the reflector did not start: ${line}`)
           const { seconds, warmup } = options
-          const given = { ...ceiling, connect, pid: reflector.pid, seconds, warmup }
+          const given = { spin: options.isSpinning, ...ceiling, connect, pid: reflector.pid, seconds, warmup }
           const { flow, lost, duplicated, outOfOrder, misrouted, corrupt } = await runGenerator(
             program,
             core.generator,

@@ -179,11 +179,11 @@ export const report = (outcome, isPlain) => {
   return [
     isPlain ? '' : '# Benchmark\n',
     `${date}: ${versions}; Node.js ${machine.node}, Linux ${machine.kernel}, ${machine.cores} cores. `,
-    `${options.seconds} s per run, ${options.repeat} runs (median)${options.isQuick ? ', small sizes (--quick)' : ''}, MQTT ${options.mqtt === 5 ? '5' : '3.1.1'}, payload 64 bytes. bench/README.md says how to read it.`,
+    `${options.seconds} s per run, ${options.repeat} runs (median)${options.isQuick ? ', small sizes (--quick)' : ''}${options.isSpinning ? ', generator never sleeps (--spin)' : ''}, MQTT ${options.mqtt === 5 ? '5' : '3.1.1'}, payload 64 bytes. bench/README.md says how to read it.`,
     heading('Against Mosquitto'),
     table(comparison(runs, brokers)),
-    cost.rows.length ? heading('Cost of one delivered message') + table(cost) : '',
-    notes.length ? heading('To note') + notes.map((note) => `- ${note}`).join('\n') : '',
+    cost.rows.length ? `${heading('Cost of one delivered message')}\n${table(cost)}` : '',
+    notes.length ? `${heading('To note')}\n${notes.map((note) => `- ${note}`).join('\n')}` : '',
     '',
   ].join('\n')
 }

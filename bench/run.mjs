@@ -18,6 +18,7 @@ const usage = `npm run bench [-- NAMES… OPTIONS]
   --transport tcp|unix  only this one
   --seconds N           of each run (default 2)
   --repeat N            runs per broker, of which the median counts (default 3)
+  --spin                the generator never sleeps: steadier, and brokers never pay for waking it
   --mqtt 3.1.1|5        protocol version of the clients (default 3.1.1)
 `
 
@@ -43,6 +44,7 @@ const readOptions = (argv) => {
         transport: { type: 'string' },
         seconds: { type: 'string' },
         repeat: { type: 'string' },
+        spin: { type: 'boolean' },
         mqtt: { type: 'string', default: '3.1.1' },
       },
     })
@@ -80,6 +82,7 @@ const readOptions = (argv) => {
     isQuick,
     brokers,
     transport,
+    isSpinning: values.spin ?? false,
     seconds: positive('seconds', values.seconds ?? (isQuick ? 0.7 : 2)),
     warmup: isQuick ? 0.3 : 0.6,
     repeat: Math.ceil(positive('repeat', values.repeat ?? (isQuick ? 1 : 3))),
@@ -100,7 +103,7 @@ const measureOnce = async (scenario, transport, name, options, program, core) =>
         program,
         core.generator,
         mode,
-        { connect: addresses[transport], pid: pids.join(','), mqtt: options.mqtt, ...given },
+        { connect: addresses[transport], pid: pids.join(','), mqtt: options.mqtt, spin: options.isSpinning, ...given },
         onHold,
       )
       raw.push({ options: given, result })
@@ -177,12 +180,12 @@ const compare = async (options, program) => {
     process.stderr.write(`${progressLine(run)}\n`)
   }
   if (!runs.length) throw new Error('nothing to measure: no chosen broker speaks that transport')
-  const { seconds, repeat, isQuick, mqtt } = options
+  const { seconds, repeat, isQuick, isSpinning, mqtt } = options
   const outcome = {
     date: new Date().toISOString(),
     machine: machine(),
     brokers,
-    options: { seconds, repeat, isQuick, mqtt },
+    options: { seconds, repeat, isQuick, isSpinning, mqtt },
     runs,
   }
   process.stdout.write(report(outcome, true))
