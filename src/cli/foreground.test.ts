@@ -18,8 +18,8 @@ function run(members: string): Running {
     const log = createLog('debug', 'text', createSystemClock(), (line) => process.stdout.write(line + '\\n'))
     const wait = () => new Promise((resolve) => setTimeout(resolve, 3_600_000))
     const paths = { runDir: '/r', dataDir: '/d', logDir: '/l' }
-    const loaded = { config: { name: 'x', gracePeriodSeconds: 0 }, paths, file: '/x.yaml' }
-    let readAgain = () => ({ ...loaded, paths: { ...paths, runDir: '/other' } })
+    const loaded = { config: { name: 'x', gracePeriodSeconds: 0, log: { level: 'debug' } }, paths, file: '/x.yaml' }
+    let readAgain = () => ({ ...loaded, config: { ...loaded.config, log: { level: 'warn' } }, paths: { ...paths, runDir: '/other' } })
     const instance = {
       listeners: [{ name: 'a', address: 'tcp://127.0.0.1:1', phase: 'listening' }, { name: 'off', address: 'unix:///b', phase: 'created' }],
       async start() {},
@@ -110,6 +110,7 @@ test('SIGHUP reloads all or nothing, and the broker goes on', async () => {
   await broker.saw('notified READY=1')
   broker.child.kill('SIGHUP')
   await broker.saw('key=runDir')
+  await broker.saw('key=log.level')
   await broker.saw('RELOADING=1')
   assert.match(broker.stdout, /instance reloads x.*configuration reloaded file=\/x\.yaml/s)
   broker.child.kill('SIGHUP')

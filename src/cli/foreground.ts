@@ -65,8 +65,8 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
       await instance.reload(next.config)
       config = next.config
       log.info('configuration reloaded', { file: next.file })
-      for (const key of ['runDir', 'dataDir', 'logDir'] as const) {
-        if (next.paths[key] !== options.loaded.paths[key]) log.warn('a new value counts from the next start', { key })
+      for (const key of keysFixedAtStart(options.loaded, next)) {
+        log.warn('a new value counts from the next start', { key })
       }
     } catch (error) {
       if (!(error instanceof OperatorError)) throw error
@@ -134,4 +134,11 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
   }
   log.info('stopped')
   return exitCodes.ok
+}
+
+/** What this process, and not the instance, has taken from the configuration, and cannot change while it runs. */
+function keysFixedAtStart(first: LoadedConfig, next: LoadedConfig): string[] {
+  const paths = (['runDir', 'dataDir', 'logDir'] as const).filter((key) => next.paths[key] !== first.paths[key])
+  const log = (['level', 'format'] as const).filter((key) => next.config.log[key] !== first.config.log[key])
+  return [...paths, ...log.map((key) => `log.${key}`)]
 }
