@@ -91,12 +91,14 @@ const readOptions = (argv) => {
 }
 
 let current // the broker that must not outlive us
+let isAbandoned = false
 
 const measureOnce = async (scenario, transport, name, options, program, core) => {
   const run = { scenario: scenario.name, transport, broker: name }
   const raw = []
   try {
     current = await startBroker(name, core.broker)
+    if (isAbandoned) throw new Error('abandoned')
     const { addresses, pids, readyMs } = current
     const generate = async (mode, given, onHold) => {
       const result = await runGenerator(
@@ -176,6 +178,10 @@ const compare = async (options, program) => {
   for (const [index, { scenario, transport, name }] of plan.entries()) {
     process.stderr.write(`[${index + 1}/${plan.length}] ${scenario.name} ${transport} ${name}: `)
     const run = await measureOnce(scenario, transport, name, options, program, core)
+    if (isAbandoned) {
+      process.exitCode = 130
+      return
+    }
     runs.push(run)
     process.stderr.write(`${progressLine(run)}\n`)
   }
@@ -193,9 +199,10 @@ const compare = async (options, program) => {
   if (runs.every(({ error }) => error)) process.exitCode = 1
 }
 
-const abandon = async () => {
-  await current?.stop()
-  process.exit(130)
+// Without its broker the generator ends as well, and with it the run.
+const abandon = () => {
+  isAbandoned = true
+  current?.stop()
 }
 
 const main = async () => {
@@ -208,11 +215,11 @@ const main = async () => {
     )
     return void process.stdout.write(`${lines.join('\n')}\n`)
   }
+  const program = compileGenerator()
+  if (options.wantsCeiling) return measureCeiling(options, program)
   process.once('SIGINT', abandon)
   process.once('SIGTERM', abandon)
-  const program = compileGenerator()
-  if (options.wantsCeiling) await measureCeiling(options, program)
-  else await compare(options, program)
+  await compare(options, program)
 }
 
 main().catch((error) => {
