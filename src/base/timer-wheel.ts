@@ -4,14 +4,17 @@ import type { Clock } from './clock.ts'
 
 const slotCount = 512
 
-export class Timer {
-  readonly callback: () => void
+/** One timer of an owner; the callback is shared by all owners of a kind. */
+export class Timer<Owner = unknown> {
+  readonly owner: Owner
+  readonly callback: (owner: Owner) => void
   deadlineTick = 0
   slot = -1
-  previous: Timer | null = null
-  next: Timer | null = null
+  previous: AnyTimer | null = null
+  next: AnyTimer | null = null
 
-  constructor(callback: () => void) {
+  constructor(owner: Owner, callback: (owner: Owner) => void) {
+    this.owner = owner
     this.callback = callback
   }
 
@@ -20,10 +23,14 @@ export class Timer {
   }
 }
 
+// A wheel holds timers of many kinds of owner, and only ever hands each its own.
+// biome-ignore lint/suspicious/noExplicitAny: the owner's type is known to its timer alone
+type AnyTimer = Timer<any>
+
 export class TimerWheel {
   readonly #clock: Clock
   readonly #tickMs: number
-  readonly #slots: (Timer | null)[] = new Array(slotCount).fill(null)
+  readonly #slots: (AnyTimer | null)[] = new Array(slotCount).fill(null)
   #tick = 0
   #count = 0
   #stopClock: (() => void) | null = null
@@ -34,7 +41,7 @@ export class TimerWheel {
   }
 
   /** Sets, or sets anew, a timer to fire `delayMs` from now. */
-  set(timer: Timer, delayMs: number): void {
+  set(timer: AnyTimer, delayMs: number): void {
     this.clear(timer)
     if (this.#stopClock === null) this.#startClock()
     // The current tick has already begun, so one more makes sure that nothing fires early.
@@ -44,7 +51,7 @@ export class TimerWheel {
     this.#count++
   }
 
-  clear(timer: Timer): void {
+  clear(timer: AnyTimer): void {
     if (timer.slot === -1) return
     this.#unlink(timer)
     this.#count--
@@ -67,7 +74,7 @@ export class TimerWheel {
   }
 
   #fire(slot: number, nowTick: number): void {
-    const due: Timer[] = []
+    const due: AnyTimer[] = []
     for (let timer = this.#slots[slot]; timer !== null; timer = timer.next) {
       if (timer.deadlineTick <= nowTick) due.push(timer)
     }
@@ -75,7 +82,7 @@ export class TimerWheel {
       // A callback before may have cleared or moved this one.
       if (timer.slot !== slot || timer.deadlineTick > nowTick) continue
       this.clear(timer)
-      timer.callback()
+      timer.callback(timer.owner)
     }
   }
 
@@ -84,7 +91,7 @@ export class TimerWheel {
     this.#stopClock = null
   }
 
-  #link(timer: Timer, slot: number): void {
+  #link(timer: AnyTimer, slot: number): void {
     const first = this.#slots[slot]
     timer.slot = slot
     timer.previous = null
@@ -93,7 +100,7 @@ export class TimerWheel {
     this.#slots[slot] = timer
   }
 
-  #unlink(timer: Timer): void {
+  #unlink(timer: AnyTimer): void {
     if (timer.previous === null) this.#slots[timer.slot] = timer.next
     else timer.previous.next = timer.next
     if (timer.next !== null) timer.next.previous = timer.previous

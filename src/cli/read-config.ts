@@ -1,6 +1,6 @@
 // Loads the configuration for this process: the one place where its environment and account come in.
 import { type LoadedConfig, loadConfig } from '../config/load-config.ts'
-import { addressGrammar } from './address-grammar.ts'
+import { addressGrammar } from '../instance/address-grammar.ts'
 
 /** The options that `start` and `check` share, as commander gives them. */
 export interface ConfigOptions {

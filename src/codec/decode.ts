@@ -79,24 +79,25 @@ function decodeBody(type: number, firstByte: number, reader: ByteReader, level: 
   }
 }
 
-/**
- * The protocol level that a CONNECT names, as far as it can be told, so that even a refusal is written in the client's
- * own version; null when it is no MQTT that we speak.
- */
-export function peekProtocolLevel(buffer: Buffer, start: number, end: number): ProtocolLevel | null {
-  if (start + 2 > end) return null
-  const length = buffer.readUInt16BE(start)
-  if (length > 6 || start + 2 + length >= end) return null
-  const name = buffer.toString('latin1', start + 2, start + 2 + length)
-  const level = buffer[start + 2 + length]
+/** The level of an MQTT that we speak, or null. */
+function knownLevel(name: string, level: number): ProtocolLevel | null {
   if (name === 'MQTT' && (level === 4 || level === 5)) return level
   return name === 'MQIsdp' && level === 3 ? 3 : null
 }
 
+/**
+ * In which version a CONNECT is answered, whole or not, of a version that we speak or not: a newer MQTT understands what
+ * MQTT 5 says, anything else is told in the words of 3.1.1.
+ */
+export function levelToAnswer(buffer: Buffer, start: number, end: number): ProtocolLevel {
+  const isNamedMqtt = start + 7 <= end && buffer.toString('latin1', start, start + 6) === '\0\u0004MQTT'
+  return isNamedMqtt && buffer[start + 6] >= 5 ? 5 : 4
+}
+
 function decodeConnect(reader: ByteReader): ConnectPacket {
-  const level = peekProtocolLevel(reader.buffer, reader.position, reader.end)
   const name = reader.string('protocol name')
   const namedLevel = reader.byte('protocol level')
+  const level = knownLevel(name, namedLevel)
   if (level === null) {
     // [MQTT-3.1.2-1] [MQTT-3.1.2-2]
     throw new ProtocolError(

@@ -64,7 +64,15 @@ export class InflightWindow<Kept> {
     this.#awaiting[slot] = Awaiting.nothing
     if (this.#kept !== null) this.#kept[slot] = null
     this.count--
-    if (this.count === 0 && this.#ids.length > 1024) this.#reset()
+  }
+
+  /** Gives the memory of a window back that was wide once. */
+  shrink(): void {
+    if (this.count > 0) return
+    this.#ids = new Uint16Array(0)
+    this.#awaiting = new Uint8Array(0)
+    this.#order = null
+    this.#kept = null
   }
 
   /** Open Packet Identifiers in the order in which their messages were first sent. */
@@ -81,13 +89,6 @@ export class InflightWindow<Kept> {
     if (length === 0) return -1
     const slot = id & (length - 1)
     return this.#ids[slot] === id && this.#awaiting[slot] !== Awaiting.nothing ? slot : -1
-  }
-
-  #reset(): void {
-    this.#ids = new Uint16Array(0)
-    this.#awaiting = new Uint8Array(0)
-    this.#order = null
-    this.#kept = null
   }
 
   /** Identifiers that fell into different slots still do in twice as many. */

@@ -25,6 +25,9 @@ export class SessionRegistry {
     this.#events = events
   }
 
+  readonly #onExpiry = (session: Session) => this.#expire(session)
+  readonly #onWill = (session: Session) => this.#publishWill(session)
+
   get size(): number {
     return this.#sessions.size
   }
@@ -41,8 +44,8 @@ export class SessionRegistry {
     const session = new Session(
       clientId,
       this.#context,
-      (expired) => this.#expire(expired),
-      (waiting) => this.#publishWill(waiting),
+      this.#onExpiry,
+      this.#onWill,
     )
     this.#sessions.set(clientId, session)
     return session

@@ -18,10 +18,17 @@ export interface Outlet {
   /** @returns false when the message was dropped */
   sendQos0(message: ApplicationMessage, retain: boolean, identifiers: readonly number[] | null): boolean
   /** @returns false when it is too large for the client and counts as sent [MQTT-3.1.2-25] */
-  sendPublish(delivery: Delivery, packetId: number, isDuplicate: boolean): boolean
+  sendPublish(
+    message: ApplicationMessage,
+    qos: Qos,
+    retain: boolean,
+    identifiers: readonly number[] | null,
+    packetId: number,
+    isDuplicate: boolean,
+  ): boolean
   sendPubrel(packetId: number, reasonCode: number): void
-  /** The queue is full and the policy is to part. */
-  queueOverflow(): void
+  /** The server parts with the client. */
+  disconnect(reasonCode: number, reason: string): void
 }
 
 /** One message on its way to one client. */
@@ -80,6 +87,8 @@ export class Session implements Subscriber {
   subscriptions: Subscription | null = null
   subscriptionCount = 0
   readonly inflight = new InflightWindow<Delivery>()
+  /** When set, more can be had as soon as there is room: the rest of the retained messages. */
+  refill: (() => void) | null = null
   #window = 0
   /** Open identifiers that are still to be sent again on this connection. */
   #resends: Deque<number> | null = null
@@ -88,17 +97,31 @@ export class Session implements Subscriber {
   /** Packet Identifiers of QoS 2 messages received and not yet released. [MQTT-4.3.3-10] */
   inboundQos2: Set<number> | null = null
   #rightsGeneration: number
-  readonly expiryTimer: Timer
-  readonly willTimer: Timer
+  readonly expiryTimer: Timer<Session>
+  readonly willTimer: Timer<Session>
   /** Monotonic; while no connection is attached. */
   detachedAtMs = 0
 
-  constructor(clientId: string, context: SessionContext, onExpiry: (session: Session) => void, onWill: (session: Session) => void) {
+  constructor(
+    clientId: string,
+    context: SessionContext,
+    onExpiry: (session: Session) => void,
+    onWill: (session: Session) => void,
+  ) {
     this.clientId = clientId
     this.#context = context
     this.#rightsGeneration = context.rightsGeneration
-    this.expiryTimer = new Timer(() => onExpiry(this))
-    this.willTimer = new Timer(() => onWill(this))
+    this.expiryTimer = new Timer<Session>(this, onExpiry)
+    this.willTimer = new Timer<Session>(this, onWill)
+  }
+
+  get outlet(): Outlet | null {
+    return this.#outlet
+  }
+
+  /** Whether a QoS 1 or 2 message given to `deliver` now would be sent at once. */
+  get hasRoom(): boolean {
+    return this.#outlet !== null && this.#queue === null && this.#hasRoom(this.#outlet)
   }
 
   get isOnline(): boolean {
@@ -134,6 +157,8 @@ export class Session implements Subscriber {
   detach(): void {
     this.#outlet = null
     this.#resends = null
+    this.refill = null
+    this.inflight.shrink()
   }
 
   /** Sends what the window and the output allow: first what was in flight before, then the queue. */
@@ -148,6 +173,7 @@ export class Session implements Subscriber {
       const delivery = this.#shiftQueue()
       if (delivery !== null) this.#send(outlet, delivery)
     }
+    if (this.refill !== null && this.hasRoom) this.refill()
   }
 
   get #activeCount(): number {
@@ -169,7 +195,8 @@ export class Session implements Subscriber {
       this.inflight.close(packetId)
       return
     }
-    if (!outlet.sendPublish(delivery, packetId, true)) this.inflight.close(packetId)
+    const { message, qos, retain, identifiers } = delivery
+    if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, true)) this.inflight.close(packetId)
   }
 
   deliver(
@@ -189,15 +216,17 @@ export class Session implements Subscriber {
       if (this.isDurable || share !== null) {
         this.#send(outlet, { message: message.own(), qos, retain, identifiers, share })
       } else {
-        this.#send(outlet, { message, qos, retain, identifiers, share })
+        const packetId = this.inflight.open(qos, null)
+        if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, false)) this.inflight.close(packetId)
       }
     } else this.#enqueue({ message: message.own(), qos, retain, identifiers, share })
   }
 
   #send(outlet: Outlet, delivery: Delivery): void {
     const isKept = this.isDurable || delivery.share !== null
-    const packetId = this.inflight.open(delivery.qos, isKept ? delivery : null)
-    if (!outlet.sendPublish(delivery, packetId, false)) this.inflight.close(packetId)
+    const { message, qos, retain, identifiers } = delivery
+    const packetId = this.inflight.open(qos, isKept ? delivery : null)
+    if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, false)) this.inflight.close(packetId)
   }
 
   #enqueue(delivery: Delivery): void {
@@ -215,7 +244,7 @@ export class Session implements Subscriber {
     }
     if (isFull()) {
       counters.droppedQueueFull++
-      if (limits.queuePolicy === 'disconnect') this.#outlet?.queueOverflow()
+      if (limits.queuePolicy === 'disconnect') this.#outlet?.disconnect(ReasonCode.quotaExceeded, 'the queue is full')
       return
     }
     this.#queue ??= new Deque()
@@ -248,11 +277,11 @@ export class Session implements Subscriber {
   /** Rights may have been taken away while the message waited. */
   #isStillAllowed(delivery: Delivery): boolean {
     const { mayReceive, rightsGeneration, counters } = this.#context
-    if (this.#queue === null && this.#resends === null) this.#rightsGeneration = rightsGeneration
     if (mayReceive === null || this.#rightsGeneration === rightsGeneration) return true
-    if (mayReceive(this, delivery.message.topic)) return true
-    counters.droppedDenied++
-    return false
+    const isAllowed = mayReceive(this, delivery.message.topic)
+    if (this.#queue === null && this.#resends === null) this.#rightsGeneration = rightsGeneration
+    if (!isAllowed) counters.droppedDenied++
+    return isAllowed
   }
 
   /** @throws ProtocolError for an acknowledgement of the wrong kind */
@@ -299,7 +328,7 @@ export class Session implements Subscriber {
   }
 
   #pumpAfterAcknowledgement(): void {
-    if (this.#queue !== null || this.#resends !== null) this.pump()
+    if (this.#queue !== null || this.#resends !== null || this.refill !== null) this.pump()
   }
 
   addSubscription(subscription: Subscription): void {

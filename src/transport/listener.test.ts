@@ -55,8 +55,9 @@ function make(t: TestContext, config: Partial<ListenerConfig> = {}): Made {
       log: { info: write, warn: write },
       clock,
     },
-    (socket, peer) => {
+    (socket, peer, released) => {
       socket.on('error', () => {})
+      socket.on('close', released)
       accepted.push({ socket, peer })
       onAccept()
     },

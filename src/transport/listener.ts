@@ -50,6 +50,7 @@ export interface ListenerCounters {
 
 /** Lives once: to listen again, another one is created from the same configuration. */
 export interface Listener {
+  readonly name: string
   readonly config: ListenerConfig
   readonly phase: ListenerPhase
   /** Once listening the real one: with the port that the system chose, and what an inherited descriptor is. */
@@ -64,14 +65,13 @@ export interface Listener {
 }
 
 /**
- * Creates a listener in memory.
- * @param accept is given each connection: a socket that is paused and that nobody reads
+ * Given each connection: a socket that is paused and that nobody reads.
+ * @param released to be called once, when the connection has closed: the socket itself may be taken apart
  */
-export function createListener(
-  config: ListenerConfig,
-  environment: ListenerEnvironment,
-  accept: (socket: Socket, peer: Peer) => void,
-): Listener {
+export type Accept = (socket: Socket, peer: Peer, released: () => void) => void
+
+/** Creates a listener in memory. */
+export function createListener(config: ListenerConfig, environment: ListenerEnvironment, accept: Accept): Listener {
   return new SocketListener(config, environment, accept)
 }
 
@@ -79,13 +79,16 @@ class SocketListener implements Listener {
   readonly config: ListenerConfig
   readonly counters: ListenerCounters = { accepted: 0, refusedOverLimit: 0, throttled: 0, acceptErrors: 0 }
   readonly #environment: ListenerEnvironment
-  readonly #accept: (socket: Socket, peer: Peer) => void
+  readonly #accept: Accept
   readonly #life = new LifeCycle(transitions, 'created')
   readonly #server: Server
   readonly #throttle: ConnectionThrottle | null
   readonly #limitWarning: LogThrottle
   readonly #errorWarning: LogThrottle
-  readonly #onSocketClose: (this: Socket) => void
+  readonly #onWaitingClose: (this: Socket) => void
+  readonly #released = () => {
+    this.#connections--
+  }
   #address: string
   #connections = 0
   /** Null for tcp, where each connection has its own. */
@@ -93,7 +96,7 @@ class SocketListener implements Listener {
   #boundFile: BoundUnixSocket | null = null
   #starting: Promise<void> | null = null
 
-  constructor(config: ListenerConfig, environment: ListenerEnvironment, accept: (socket: Socket, peer: Peer) => void) {
+  constructor(config: ListenerConfig, environment: ListenerEnvironment, accept: Accept) {
     const { clock, log } = environment
     this.config = config
     this.#environment = environment
@@ -104,21 +107,22 @@ class SocketListener implements Listener {
     this.#throttle =
       config.connectRate > 0 ? new ConnectionThrottle(config.connectRate, clock, (socket) => this.#admit(socket)) : null
     const listener = this
-    this.#onSocketClose = function () {
+    this.#onWaitingClose = function () {
       listener.#connections--
       listener.#throttle?.forget(this)
     }
     this.#server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: false })
     this.#server.on('connection', (socket) => this.#onConnection(socket))
-    // Node counts for us and closes what is over, before it costs a Socket.
-    if (config.maxConnections > 0) this.#server.maxConnections = config.maxConnections
     this.#server.on('error', (error) => {
       // What goes wrong before is the answer of `start`.
       if (this.phase !== 'listening') return
       this.counters.acceptErrors++
       this.#errorWarning.warn('cannot accept a connection', { listener: config.name, error: error.message })
     })
-    this.#server.on('drop', () => this.#countRefused('maxConnections', config.maxConnections))
+  }
+
+  get name(): string {
+    return this.config.name
   }
 
   get phase(): ListenerPhase {
@@ -223,12 +227,18 @@ class SocketListener implements Listener {
       socket.destroy()
       return
     }
+    const { maxConnections } = this.config
+    if (maxConnections > 0 && this.#connections >= maxConnections) {
+      socket.destroy()
+      this.#countRefused('maxConnections', maxConnections)
+      return
+    }
     this.#connections++
-    socket.on('close', this.#onSocketClose)
     if (this.#throttle === null) {
       this.#admit(socket)
       return
     }
+    socket.on('close', this.#onWaitingClose)
     const outcome = this.#throttle.offer(socket)
     if (outcome === 'waiting') this.counters.throttled++
     if (outcome === 'refused') {
@@ -239,13 +249,15 @@ class SocketListener implements Listener {
 
   #admit(socket: Socket): void {
     const peer = this.#sharedPeer ?? tcpPeer(socket)
+    socket.off('close', this.#onWaitingClose)
     if (peer === null || socket.destroyed) {
       this.counters.acceptErrors++
+      this.#connections--
       socket.destroy()
       return
     }
     this.counters.accepted++
-    this.#accept(socket, peer)
+    this.#accept(socket, peer, this.#released)
   }
 
   #countRefused(limit: string, value: number): void {

@@ -11,6 +11,7 @@ const earlyFlushBytes = slabBytes - 1024
 export class Output {
   readonly #loop: Loop
   readonly #connection: NetworkConnection
+  readonly #onBlocked: () => void
   /** Where the next packet is to be written: valid after `reserve`. */
   slab: Buffer | null = null
   length = 0
@@ -29,9 +30,11 @@ export class Output {
   isClosed = false
   writtenBytes = 0
 
-  constructor(loop: Loop, connection: NetworkConnection) {
+  /** @param onBlocked called whenever the kernel does not take all; `drained` is the opposite */
+  constructor(loop: Loop, connection: NetworkConnection, onBlocked: () => void) {
     this.#loop = loop
     this.#connection = connection
+    this.#onBlocked = onBlocked
   }
 
   /** Bytes that wait to be taken by the kernel. */
@@ -124,6 +127,7 @@ export class Output {
     }
     if (this.isClosed) return
     this.isBlocked = true
+    this.#onBlocked()
     this.#pendingBytes += length
     this.#inKernel ??= []
     this.#inKernel.push(slab)

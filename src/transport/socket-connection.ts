@@ -14,14 +14,21 @@ export class SocketConnection implements NetworkConnection {
   #error: Error | null = null
   #isPaused = false
 
-  /** @param accepted a paused socket that nothing has been read from (`pauseOnConnect`) */
-  constructor(accepted: net.Socket, peer: Peer, loop: Loop) {
+  readonly #released: () => void
+
+  /**
+   * @param accepted a paused socket that nothing has been read from (`pauseOnConnect`)
+   * @param released called once, when the connection has closed
+   */
+  constructor(accepted: net.Socket, peer: Peer, loop: Loop, released: () => void) {
     this.peer = peer
     this.#loop = loop
+    this.#released = released
     // `net.createServer` has no `onread`, so the handle moves to a socket that has: no allocation per read.
     const carrier = accepted as unknown as { _handle: unknown }
     const handle = carrier._handle
     carrier._handle = null
+    accepted.destroy()
     const options = {
       handle,
       onread: { buffer: loop.readBuffer, callback: (length: number) => this.#received(length) },
@@ -54,6 +61,7 @@ export class SocketConnection implements NetworkConnection {
   #closed(): void {
     const receiver = this.#receiver
     this.#receiver = null
+    this.#released()
     if (receiver === null) return
     this.#loop.enter()
     try {

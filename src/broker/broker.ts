@@ -1,0 +1,569 @@
+// One broker: what its connections share, and the few things that happen across connections. Knows no listener, no file
+// and no process; several of them live beside each other without knowing.
+import { EventEmitter } from 'node:events'
+import type { Clock } from '../base/clock.ts'
+import { ProtocolError } from '../base/errors.ts'
+import { TimerWheel } from '../base/timer-wheel.ts'
+import { ApplicationMessage, type PublishForm } from '../codec/application-message.ts'
+import type { Qos } from '../codec/packet-types.ts'
+import type { ConnectPacket } from '../codec/packets.ts'
+import { describeReasonCode, ReasonCode } from '../codec/reason-codes.ts'
+import type { AuthConfig, FeaturesConfig, LimitsConfig, ListenerConfig } from '../config/instance-config.ts'
+import { Counters } from '../observe/counters.ts'
+import type { Log } from '../observe/log.ts'
+import { RetainedStore } from '../routing/retained-store.ts'
+import { Router } from '../routing/router.ts'
+import type { Subscriber, Subscription } from '../routing/subscription.ts'
+import type { AuthenticationAnswer, Authenticator, Authorizer, Identity } from '../security/authority.ts'
+import type { Delivery, Session, SessionContext, Will } from '../session/session.ts'
+import { SessionRegistry } from '../session/session-registry.ts'
+import type { Loop } from '../transport/loop.ts'
+import type { NetworkConnection } from '../transport/network-connection.ts'
+import { Connection } from './connection.ts'
+import { droppedByHook } from './handle-publish.ts'
+import { type ClientInfo, HookRegistry, type MaybePromise, type Message } from './hooks.ts'
+
+export interface BrokerOptions {
+  limits: LimitsConfig
+  features: FeaturesConfig
+  auth: Pick<AuthConfig, 'deniedPublish'>
+  clock: Clock
+  loop: Loop
+  log: Log
+  /** A number in [0, 1). */
+  random: () => number
+}
+
+/** What a broker tells those who listen; never in the way of a message. */
+export interface BrokerEvents {
+  clientConnected: [ClientInfo]
+  clientDisconnected: [ClientInfo, { reasonCode: number }]
+  subscribed: [ClientInfo, { filter: string; qos: Qos }]
+  unsubscribed: [ClientInfo, { filter: string }]
+  sessionEnded: [{ clientId: string }]
+}
+
+const housekeepingMs = 1000
+/** Expired retained messages that one housekeeping looks for. */
+const sweepVisits = 10_000
+/** Routes and receivers remembered per half of the cache. */
+const routeCacheLimit = 262_144
+
+export class Broker {
+  limits: LimitsConfig
+  features: FeaturesConfig
+  auth: Pick<AuthConfig, 'deniedPublish'>
+  readonly clock: Clock
+  readonly loop: Loop
+  readonly log: Log
+  readonly wheel: TimerWheel
+  readonly counters = new Counters()
+  readonly hooks = new HookRegistry()
+  readonly events = new EventEmitter<BrokerEvents>()
+  readonly router: Router
+  readonly retained = new RetainedStore()
+  readonly sessions: SessionRegistry
+  readonly connections = new Set<Connection>()
+  /** Connections whose client does not take what it is sent. */
+  readonly blocked = new Set<Connection>()
+  /** The PUBLISH being handled, used again for each. */
+  readonly inbound = new ApplicationMessage()
+  /** How the packet being written is to look, used again for each. */
+  readonly form: PublishForm = {
+    isVersion5: false,
+    firstByte: 0,
+    packetId: 0,
+    subscriptionIdentifiers: null,
+    topicAlias: 0,
+    topicSkip: 0,
+    expirySeconds: null,
+  }
+  #authenticator: Authenticator | null = null
+  #authorizer: Authorizer | null = null
+  /** Grows when anything changes that may change an answer on rights. */
+  rightsGeneration = 0
+  /** Whether anybody has to be asked for rights at all. */
+  hasRules = false
+  /** QoS 0 is not kept for clients that do not read. */
+  isMemoryHigh = false
+  /** Publishers have to wait. */
+  isMemoryCritical = false
+  connectedMaximum = 0
+  readonly #context: SessionContext
+  #stopHousekeeping: (() => void) | null = null
+  #lastFirstPacketLogMs = Number.NEGATIVE_INFINITY
+  #suppressedFirstPackets = 0
+
+  constructor(options: BrokerOptions) {
+    this.limits = options.limits
+    this.features = options.features
+    this.auth = options.auth
+    this.clock = options.clock
+    this.loop = options.loop
+    this.log = options.log
+    this.wheel = new TimerWheel(options.clock)
+    this.router = new Router({
+      shareStrategy: options.features.shareStrategy,
+      random: options.random,
+      cacheLimit: routeCacheLimit,
+    })
+    this.#context = {
+      limits: options.limits,
+      counters: this.counters,
+      queues: { bytes: 0, messages: 0, limitBytes: options.limits.totalQueueBytes },
+      nowMs: () => options.clock.monotonicMs(),
+      mayReceive: null,
+      rightsGeneration: 0,
+    }
+    this.sessions = new SessionRegistry(this.#context, this.wheel, {
+      publishWill: (session, will) => this.#publishWill(session, will),
+      ended: (session, orphans) => this.#sessionEnded(session, orphans),
+    })
+  }
+
+  start(): void {
+    this.#stopHousekeeping = this.clock.every(housekeepingMs, () => this.#keepHouse())
+  }
+
+  /** Parts with every client. @param reasonCode for MQTT 5 clients */
+  disconnectAll(reasonCode: number, reason: string): void {
+    this.loop.enter()
+    for (const connection of [...this.connections]) connection.disconnect(reasonCode, reason)
+    this.loop.leave()
+  }
+
+  stop(): void {
+    this.loop.enter()
+    for (const connection of [...this.connections]) connection.destroy()
+    this.loop.leave()
+    this.#stopHousekeeping?.()
+    this.#stopHousekeeping = null
+    this.wheel.stop()
+  }
+
+  /** Takes a new Network Connection into service. */
+  accept(network: NetworkConnection, listener: ListenerConfig): Connection {
+    this.counters.connectionsAccepted++
+    const connection = new Connection(this, network, listener)
+    this.connections.add(connection)
+    network.start(connection)
+    return connection
+  }
+
+  reconfigure(limits: LimitsConfig, features: FeaturesConfig, auth: Pick<AuthConfig, 'deniedPublish'>): void {
+    this.limits = limits
+    this.features = features
+    this.auth = auth
+    this.router.shareStrategy = features.shareStrategy
+    this.#context.limits = limits
+    this.#context.queues.limitBytes = limits.totalQueueBytes
+  }
+
+  // ---- who and what may they
+
+  /** Who vouches for user names; null: nobody. */
+  set authenticator(authenticator: Authenticator | null) {
+    this.#authenticator = authenticator
+  }
+
+  set authorizer(authorizer: Authorizer | null) {
+    this.#authorizer = authorizer
+    this.rightsChanged()
+  }
+
+  /** Every remembered answer on rights is forgotten. */
+  rightsChanged(): void {
+    this.rightsGeneration++
+    this.hasRules = this.#authorizer !== null || this.hooks.authorize.length > 0
+    this.#context.rightsGeneration = this.rightsGeneration
+    this.#context.mayReceive = this.hasRules ? (session, topic) => this.#mayReceive(session, topic) : null
+    this.router.admitWith(
+      this.hasRules ? (subscriber: Subscriber, topic) => this.#mayReceive(subscriber as Session, topic) : null,
+    )
+  }
+
+  authenticate(connection: Connection, packet: ConnectPacket): MaybePromise<AuthenticationAnswer> {
+    const { listener, network } = connection
+    const { username } = packet
+    const credentials = {
+      clientId: packet.clientId,
+      username,
+      password: packet.password,
+      peer: network.peer,
+      listenerName: listener.name,
+    }
+    if (this.hooks.authenticate.length > 0) return this.#askHooks(credentials)
+    const needsUser = this.#authenticator !== null ? listener.anonymous !== true : listener.anonymous === false
+    if (username === null || this.#authenticator === null) {
+      if (needsUser) {
+        return { allowed: false, reasonCode: ReasonCode.notAuthorized, reason: 'a user name and password are needed' }
+      }
+      // Nobody vouches for the name, so rules must not rely on it.
+      return { allowed: true, username: null }
+    }
+    const answer = this.#authenticator.authenticate(credentials)
+    const named = (decided: AuthenticationAnswer): AuthenticationAnswer =>
+      decided.allowed ? { allowed: true, username: decided.username ?? username } : decided
+    return answer instanceof Promise ? answer.then(named) : named(answer)
+  }
+
+  /** The first hook that refuses decides. */
+  #askHooks(credentials: Parameters<Authenticator['authenticate']>[0]): MaybePromise<AuthenticationAnswer> {
+    let username = credentials.username
+    const read = (answer: boolean | AuthenticationAnswer): AuthenticationAnswer | null => {
+      if (answer === true) return null
+      if (typeof answer === 'object' && answer !== null) {
+        if (answer.allowed !== true) {
+          return {
+            allowed: false,
+            reasonCode: answer.reasonCode ?? ReasonCode.notAuthorized,
+            reason: answer.reason ?? 'refused',
+          }
+        }
+        if (answer.username !== undefined) username = answer.username
+        return null
+      }
+      // false, and any rubbish that is neither a yes nor a reasoned no.
+      return { allowed: false, reasonCode: ReasonCode.badUserNameOrPassword, reason: 'bad user name or password' }
+    }
+    const ask = (index: number): MaybePromise<AuthenticationAnswer> => {
+      for (let at = index; at < this.hooks.authenticate.length; at++) {
+        const answer = this.hooks.authenticate[at](credentials)
+        if (answer instanceof Promise) return answer.then((late) => read(late) ?? ask(at + 1))
+        const refusal = read(answer)
+        if (refusal !== null) return refusal
+      }
+      return { allowed: true, username }
+    }
+    try {
+      return ask(0)
+    } catch (error) {
+      this.log.error('the authenticate hook failed', { error: String(error) })
+      return { allowed: false, reasonCode: ReasonCode.serverUnavailable, reason: 'authentication is not possible now' }
+    }
+  }
+
+  /** @param topic as the client knows it, without the mount point */
+  authorize(connection: Connection, action: 'publish' | 'subscribe', topic: string): MaybePromise<boolean> {
+    const identity = connection.identity!
+    const { mountPoint } = connection.listener
+    const rules = this.#authorizer
+    if (rules !== null) {
+      const mounted = mountPoint + topic
+      const isAllowed =
+        action === 'publish' ? rules.mayPublish(identity, mounted) : rules.maySubscribe(identity, mounted)
+      if (!isAllowed) return false
+    }
+    const client = connection.info!
+    const ask = (index: number): MaybePromise<boolean> => {
+      for (let at = index; at < this.hooks.authorize.length; at++) {
+        const answer = this.hooks.authorize[at]({ client, action, topic })
+        if (answer instanceof Promise) return answer.then((late) => late === true && ask(at + 1))
+        if (answer !== true) return false
+      }
+      return true
+    }
+    try {
+      return ask(0)
+    } catch (error) {
+      this.log.error('the authorize hook failed', { error: String(error), action })
+      return false
+    }
+  }
+
+  #mayReceive(session: Session, topic: string): boolean {
+    const identity: Identity = { clientId: session.clientId, username: session.username, group: session.group }
+    if (this.#authorizer !== null && !this.#authorizer.mayReceive(identity, topic)) return false
+    if (this.hooks.authorize.length === 0) return true
+    const connection = session.outlet instanceof Connection ? session.outlet : null
+    if (connection === null || connection.info === null) return true // asked again when the message is sent
+    const request = { client: connection.info, action: 'receive' as const, topic: connection.unmount(topic) }
+    try {
+      return this.hooks.authorize.every((hook) => hook(request) === true)
+    } catch (error) {
+      this.log.error('the authorize hook failed', { error: String(error), action: 'receive' })
+      return false
+    }
+  }
+
+  mayReceiveRetained(session: Session, message: ApplicationMessage): boolean {
+    if (message.expiryAt !== -1 && message.hasExpired(this.clock.monotonicMs())) return false
+    return !this.hasRules || this.#mayReceive(session, message.topic)
+  }
+
+  /** Why no further client is taken in, or null. */
+  refusalOfNewClient(connection: Connection, clientId: string): ProtocolError | null {
+    // A client that takes its own place over needs no other.
+    const isReturning = this.sessions.get(clientId)?.isAttached === true
+    if (!isReturning && this.sessions.attachedCount >= this.limits.connections) {
+      return new ProtocolError(ReasonCode.quotaExceeded, 'no room for more connections')
+    }
+    if (this.isMemoryHigh) return new ProtocolError(ReasonCode.quotaExceeded, 'memory is near its limit')
+    return connection.isOpen ? null : new ProtocolError(ReasonCode.serverShuttingDown, 'the server stops')
+  }
+
+  grantedExpiry(requestedSeconds: number): number {
+    return Math.min(requestedSeconds, this.limits.sessionExpirySeconds)
+  }
+
+  hasRoomForSubscription(session: Session): boolean {
+    return (
+      session.subscriptionCount < this.limits.subscriptionsPerClient &&
+      this.router.subscriptionCount < this.limits.subscriptions
+    )
+  }
+
+  // ---- hooks
+
+  #viewOf(message: ApplicationMessage): Message {
+    const { topic, payload, qos, retain, properties } = message.own()
+    return { topic, payload, qos, retain, properties }
+  }
+
+  /** @returns 0 to go on, `droppedByHook`, or the Reason Code of a refusal */
+  runPublishHooks(client: ClientInfo | null, message: ApplicationMessage): MaybePromise<number> {
+    const view = this.#viewOf(message)
+    const hooks = this.hooks.onPublish!
+    const read = (answer: undefined | boolean | number): number =>
+      answer === false ? droppedByHook : typeof answer === 'number' && answer >= 0x80 ? answer : 0
+    const run = (index: number): MaybePromise<number> => {
+      for (let at = index; at < hooks.length; at++) {
+        const answer = hooks[at](client, view)
+        if (answer instanceof Promise) return answer.then((late) => read(late) || run(at + 1))
+        const verdict = read(answer)
+        if (verdict !== 0) return verdict
+      }
+      return 0
+    }
+    try {
+      return run(0)
+    } catch (error) {
+      this.log.error('the onPublish hook failed', { error: String(error) })
+      return ReasonCode.implementationSpecificError
+    }
+  }
+
+  runConnectHooks(client: ClientInfo): MaybePromise<number> {
+    const run = (index: number): MaybePromise<number> => {
+      for (let at = index; at < this.hooks.onConnect.length; at++) {
+        const answer = this.hooks.onConnect[at](client)
+        if (answer instanceof Promise) return answer.then((late) => late || run(at + 1))
+        if (answer !== undefined && answer !== 0) return answer
+      }
+      return 0
+    }
+    try {
+      return run(0)
+    } catch (error) {
+      this.log.error('the onConnect hook failed', { error: String(error) })
+      return ReasonCode.serverUnavailable
+    }
+  }
+
+  runSubscribeHooks(client: ClientInfo, filter: string, qos: Qos): number {
+    for (const hook of this.hooks.onSubscribe) {
+      try {
+        const answer = hook(client, filter, qos)
+        if (answer !== undefined && answer >= 0x80) return answer
+      } catch (error) {
+        this.log.error('the onSubscribe hook failed', { error: String(error) })
+        return ReasonCode.implementationSpecificError
+      }
+    }
+    return 0
+  }
+
+  mayDeliver(connection: Connection, message: ApplicationMessage): boolean {
+    const view = this.#viewOf(message)
+    for (const hook of this.hooks.onDeliver ?? []) {
+      try {
+        if (hook(connection.info!, view) !== false) continue
+      } catch (error) {
+        this.log.error('the onDeliver hook failed', { error: String(error) })
+      }
+      this.counters.droppedByHook++
+      return false
+    }
+    return true
+  }
+
+  // ---- what happens across connections
+
+  /** Keeps or removes the retained message of a topic. @returns false when there is no room for it [MQTT-3.3.1-5] */
+  retain(topic: string, message: ApplicationMessage): boolean {
+    if (message.payloadLength === 0) {
+      this.retained.delete(topic) // [MQTT-3.3.1-6] [MQTT-3.3.1-7]
+      return true
+    }
+    const { retainedMessages, retainedBytes } = this.limits
+    if (!this.retained.hasRoom(topic, message.sizeBytes, retainedMessages, retainedBytes)) return false
+    this.retained.set(topic, message)
+    return true
+  }
+
+  /**
+   * Publishes a message that no connection brought: a Will, the broker's own, one of the embedding program.
+   * @param publisher whose No Local Subscriptions do not get it
+   * @returns how many clients got it
+   */
+  publish(message: ApplicationMessage, publisher: Subscriber | null): number {
+    const route = this.router.routeOf(message.topic)
+    this.loop.enter()
+    try {
+      if (message.retain && !this.retain(route.topic, message)) this.counters.retainedRefused++
+      return this.router.dispatch(route, message, publisher)
+    } finally {
+      this.loop.leave()
+    }
+  }
+
+  #publishWill(session: Session, will: Will): void {
+    const identity: Identity = { clientId: session.clientId, username: session.username, group: session.group }
+    // Rights may have changed since CONNECT.
+    if (this.#authorizer !== null && !this.#authorizer.mayPublish(identity, will.topic)) {
+      this.counters.publishDenied++
+      return
+    }
+    if (will.message.expiryAt !== -1) will.message.receivedAtMs = this.clock.monotonicMs()
+    this.publish(will.message, session)
+  }
+
+  unsubscribe(session: Session, subscription: Subscription): void {
+    this.router.remove(subscription)
+    session.removeSubscription(subscription)
+  }
+
+  #sessionEnded(session: Session, orphans: Delivery[]): void {
+    for (let subscription = session.subscriptions; subscription !== null; ) {
+      const next: Subscription | null = subscription.nextOfSubscriber
+      this.unsubscribe(session, subscription)
+      subscription = next
+    }
+    if (orphans.length > 0) {
+      this.loop.enter()
+      for (const { share, message } of orphans) this.router.dispatchShared(share!, message.topic, message)
+      this.loop.leave()
+    }
+    this.events.emit('sessionEnded', { clientId: session.clientId })
+  }
+
+  // ---- lives
+
+  clientConnected(connection: Connection): void {
+    const client = connection.info!
+    if (this.sessions.attachedCount > this.connectedMaximum) this.connectedMaximum = this.sessions.attachedCount
+    this.log.info('client connected', { client: client.clientId, user: client.username, peer: client.peer.label })
+    this.#emit('clientConnected', client)
+  }
+
+  /** A connected client is no longer so; its Session is given free. */
+  connectionLost(connection: Connection, reasonCode: number): void {
+    const client = connection.info!
+    this.log.info('client disconnected', { client: client.clientId, reason: describeReasonCode(reasonCode) })
+    const session = connection.session!
+    connection.session = null
+    this.sessions.detached(session, connection.isWillDiscarded)
+    for (const hook of this.hooks.onDisconnect) {
+      try {
+        hook(client, reasonCode)
+      } catch (error) {
+        this.log.error('the onDisconnect hook failed', { error: String(error) })
+      }
+    }
+    this.#emit('clientDisconnected', client, { reasonCode })
+  }
+
+  connectionClosed(connection: Connection): void {
+    this.counters.connectionsClosed++
+    this.counters.bytesSent += connection.output.writtenBytes
+    this.connections.delete(connection)
+    this.blocked.delete(connection)
+  }
+
+  subscribed(client: ClientInfo, filter: string, qos: Qos): void {
+    this.#emit('subscribed', client, { filter, qos })
+  }
+
+  unsubscribed(client: ClientInfo, filter: string): void {
+    for (const hook of this.hooks.onUnsubscribe) {
+      try {
+        hook(client, filter)
+      } catch (error) {
+        this.log.error('the onUnsubscribe hook failed', { error: String(error) })
+      }
+    }
+    this.#emit('unsubscribed', client, { filter })
+  }
+
+  /** A listener that throws is its owner's mistake, and must not end the client's connection. */
+  #emit<Name extends keyof BrokerEvents>(name: Name, ...values: BrokerEvents[Name]): void {
+    if (this.events.listenerCount(name) === 0) return
+    try {
+      ;(this.events as EventEmitter).emit(name, ...values)
+    } catch (error) {
+      this.log.error('an event listener failed', { event: name, error: String(error) })
+    }
+  }
+
+  /** Says once in a while who speaks something else than MQTT. */
+  refusedFirstPacket(connection: Connection, what: string): void {
+    this.counters.connectionsRefused++
+    this.counters.protocolErrors++
+    const nowMs = this.clock.monotonicMs()
+    if (nowMs - this.#lastFirstPacketLogMs < 10_000) {
+      this.#suppressedFirstPackets++
+      return
+    }
+    this.#lastFirstPacketLogMs = nowMs
+    const suppressed = this.#suppressedFirstPackets === 0 ? undefined : this.#suppressedFirstPackets
+    this.#suppressedFirstPackets = 0
+    this.log.warn('a connection does not begin with CONNECT', { got: what, suppressed, ...connection.logFields() })
+  }
+
+  /** Bytes that wait to be written to clients that do not read. */
+  get outputBytes(): number {
+    let bytes = 0
+    for (const connection of this.blocked) bytes += connection.output.queuedBytes
+    return bytes
+  }
+
+  /** Bytes written to all connections so far. */
+  get bytesSent(): number {
+    let bytes = this.counters.bytesSent
+    for (const connection of this.connections) bytes += connection.output.writtenBytes
+    return bytes
+  }
+
+  get queuedBytes(): number {
+    return this.#context.queues.bytes
+  }
+
+  get queuedMessages(): number {
+    return this.#context.queues.messages
+  }
+
+  #keepHouse(): void {
+    this.loop.enter()
+    const nowMs = this.clock.monotonicMs()
+    for (const connection of [...this.blocked]) {
+      if (nowMs - connection.blockedAtMs < this.limits.stallTimeoutSeconds * 1000) continue
+      this.counters.stallTimeouts++
+      this.log.info('client takes nothing, closing', connection.logFields())
+      connection.disconnect(ReasonCode.quotaExceeded, 'the client does not read')
+    }
+    this.counters.retainedExpired += this.retained.sweep(nowMs, sweepVisits)
+    this.#watchMemory()
+    this.loop.leave()
+  }
+
+  #watchMemory(): void {
+    const limit = this.limits.memoryBytes
+    const held = limit === 0 ? 0 : this.queuedBytes + this.retained.bytes + this.outputBytes
+    const wasHigh = this.isMemoryHigh
+    this.isMemoryHigh = limit > 0 && held > limit * 0.8
+    this.isMemoryCritical = limit > 0 && held > limit * 0.95
+    if (this.isMemoryHigh !== wasHigh) {
+      this.log.warn(wasHigh ? 'memory is below its limit again' : 'memory is near its limit', { held, limit })
+    }
+  }
+}

@@ -1,0 +1,762 @@
+// The protocol machine of one client: bound to one Network Connection and, once connected, to one Session. Finds the
+// packets in the bytes, hands each to its handler, and writes what goes out. What packets mean is in the handlers.
+import { ProtocolError } from '../base/errors.ts'
+import { LifeCycle, type Transitions } from '../base/life-cycle.ts'
+import { Timer } from '../base/timer-wheel.ts'
+import { type ApplicationMessage, measurePublish, type PublishForm, writePublish } from '../codec/application-message.ts'
+import { decodePacket, levelToAnswer } from '../codec/decode.ts'
+import { encodePacket } from '../codec/encode.ts'
+import { PacketType, type ProtocolLevel, packetTypeName, type Qos } from '../codec/packet-types.ts'
+import type { Packet } from '../codec/packets.ts'
+import type { Properties } from '../codec/properties.ts'
+import { connectReturnCode, ReasonCode } from '../codec/reason-codes.ts'
+import type { ListenerConfig } from '../config/instance-config.ts'
+import type { Route } from '../routing/route-cache.ts'
+import type { Identity } from '../security/authority.ts'
+import type { Outlet, Session } from '../session/session.ts'
+import type { NetworkConnection, NetworkReceiver } from '../transport/network-connection.ts'
+import { Output } from '../transport/output.ts'
+import type { Broker } from './broker.ts'
+import type { EnhancedExchange } from './handle-auth.ts'
+import { handleAuth } from './handle-auth.ts'
+import { handleConnect } from './handle-connect.ts'
+import { handleDisconnect } from './handle-disconnect.ts'
+import { handlePublish } from './handle-publish.ts'
+import { handleSubscribe } from './handle-subscribe.ts'
+import { handleUnsubscribe } from './handle-unsubscribe.ts'
+import type { ClientInfo } from './hooks.ts'
+import type { RetainedReplay } from './retained-replay.ts'
+import { TokenBucket } from './token-bucket.ts'
+
+/**
+ * awaiting-connect: nothing but CONNECT may come. authenticating: CONNECT is being decided on. connected: attached to a
+ * Session. closing: the last bytes are on their way out, nothing is read any more. closed: gone.
+ */
+export type ConnectionPhase = 'awaiting-connect' | 'authenticating' | 'connected' | 'closing' | 'closed'
+
+const transitions: Transitions<ConnectionPhase> = {
+  'awaiting-connect': ['authenticating', 'closing', 'closed'],
+  authenticating: ['connected', 'closing', 'closed'],
+  connected: ['closing', 'closed'],
+  closing: ['closed'],
+  closed: [],
+}
+
+/** A CONNECT has a client id, a Will, a user name and a password of at most 64 KiB each; nobody needs them all full. */
+const connectLimitBytes = 256 * 1024
+/** How long a client may take to close its side after we have closed ours. */
+const lingerMs = 2000
+const longestHeaderBytes = 5
+/** A partial packet is given memory as its bytes come, never by the length that it announces. */
+const firstCarryBytes = 4096
+
+export class Connection implements NetworkReceiver, Outlet {
+  readonly broker: Broker
+  readonly network: NetworkConnection
+  readonly listener: ListenerConfig
+  readonly output: Output
+  readonly #life = new LifeCycle<ConnectionPhase>(transitions, 'awaiting-connect')
+  level: ProtocolLevel = 4
+  isVersion5 = false
+  session: Session | null = null
+  /** Rules know the client as this. */
+  identity: Identity | null = null
+  info: ClientInfo | null = null
+  keepAliveMs = 0
+  receivedAtMs = 0
+  /** Keep alive while connected, the connect timeout before, the linger time after. */
+  readonly #timer: Timer<Connection>
+
+  /** The client's limits, from CONNECT. */
+  maximumPacketSize = 0xffff_ffff
+  topicAliasMaximum = 0
+  wantsProblemInformation = true
+  /** Session Expiry Interval of CONNECT: 0 there forbids another in DISCONNECT. */
+  hasZeroExpiry = true
+
+  /** Topic of the last PUBLISH: most clients publish to the same again. */
+  lastRoute: Route | null = null
+  /** Routes that this client may publish to, while `rightsGeneration` is the broker's. */
+  allowedRoutes: Set<Route> | null = null
+  rightsGeneration = -1
+  /** Topics by alias, as the client has set them. [MQTT-3.3.2-7] */
+  inboundAliases: Map<number, Buffer> | null = null
+  #outboundAliases: Map<string, number> | null = null
+  /** Bytes before every topic of this client (mount point); null for none. */
+  mountPrefix: Buffer | null = null
+  /** No mount point, no aliases: packets go out as they came in. */
+  #isPlain = true
+
+  #carry: Buffer | null = null
+  #carryLength = 0
+  /** How many reasons there are not to read on: an answer that is awaited, a rate. */
+  #holds = 0
+  #messageBucket: TokenBucket | null = null
+  #byteBucket: TokenBucket | null = null
+  exchange: EnhancedExchange | null = null
+  replay: RetainedReplay | null = null
+  isWillDiscarded = false
+  /** Monotonic; while the output is blocked. */
+  blockedAtMs = 0
+
+  constructor(broker: Broker, network: NetworkConnection, listener: ListenerConfig) {
+    this.broker = broker
+    this.network = network
+    this.listener = listener
+    this.output = new Output(broker.loop, network, this.#onBlocked)
+    this.#timer = new Timer<Connection>(this, onTimer)
+    broker.wheel.set(this.#timer, listener.connectTimeoutSeconds * 1000)
+  }
+
+  get phase(): ConnectionPhase {
+    return this.#life.current
+  }
+
+  get isOpen(): boolean {
+    return this.phase !== 'closing' && this.phase !== 'closed'
+  }
+
+  // ---- reading
+
+  received(buffer: Buffer, start: number, end: number): void {
+    if (!this.isOpen) return
+    const { broker } = this
+    broker.counters.bytesReceived += end - start
+    this.receivedAtMs = broker.clock.monotonicMs()
+    try {
+      if (this.#byteBucket !== null) this.#charge(this.#byteBucket, end - start)
+      let position = start
+      if (this.#carry !== null) {
+        if (this.#holds > 0) {
+          this.#keep(buffer, start, end)
+          return
+        }
+        position = this.#completeCarry(buffer, start, end)
+        if (position === -1) return
+      }
+      position = this.#consume(buffer, position, end)
+      if (position < end && this.isOpen) this.#keep(buffer, position, end)
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  /** Handles the whole packets in [start, end). @returns where the first incomplete or held one begins */
+  #consume(buffer: Buffer, start: number, end: number): number {
+    let position = start
+    while (position < end && this.#holds === 0) {
+      let bodyStart = position + 2
+      if (bodyStart > end) {
+        if (this.phase === 'awaiting-connect') this.#checkFirstByte(buffer[position])
+        break
+      }
+      let length = buffer[position + 1]
+      if (length > 0x7f) {
+        length &= 0x7f
+        let shift = 7
+        for (;;) {
+          if (bodyStart === end) break
+          const byte = buffer[bodyStart++]
+          length |= (byte & 0x7f) << shift
+          if (byte < 0x80) {
+            if (byte === 0) throw new ProtocolError(ReasonCode.malformedPacket, 'Remaining Length is not in its shortest form')
+            shift = -1
+            break
+          }
+          shift += 7
+          if (shift === 28) throw new ProtocolError(ReasonCode.malformedPacket, 'Remaining Length has five bytes')
+        }
+        if (shift !== -1) {
+          if (this.phase === 'awaiting-connect') this.#checkFirstByte(buffer[position])
+          break
+        }
+      }
+      const packetEnd = bodyStart + length
+      if (this.phase !== 'connected') this.#checkEarly(buffer[position], packetEnd - position)
+      else if (packetEnd - position > this.listener.maxPacketSizeBytes) {
+        throw new ProtocolError(ReasonCode.packetTooLarge, `a packet of ${packetEnd - position} bytes`) // [MQTT-3.2.2-15]
+      }
+      if (packetEnd > end) break
+      this.#handle(buffer, position, bodyStart, packetEnd)
+      if (!this.isOpen) return end
+      position = packetEnd
+    }
+    return position
+  }
+
+  /** What can be refused before the packet is whole, while nobody is authenticated. */
+  #checkEarly(firstByte: number, packetBytes: number): void {
+    if (this.phase === 'awaiting-connect') this.#checkFirstByte(firstByte)
+    const limit = Math.min(connectLimitBytes, this.listener.maxPacketSizeBytes)
+    if (packetBytes > limit) throw new ProtocolError(ReasonCode.packetTooLarge, `a first packet of ${packetBytes} bytes`)
+  }
+
+  /** [MQTT-3.1.0-1] */
+  #checkFirstByte(firstByte: number): void {
+    if (firstByte >> 4 === PacketType.connect) return
+    const what =
+      firstByte === 0x16 ? 'a TLS handshake on a plain listener' : firstByte === 0x47 ? 'an HTTP request' : null
+    this.broker.refusedFirstPacket(this, what ?? `${packetTypeName(firstByte >> 4)} instead of CONNECT`)
+    this.destroy()
+    throw closedAlready
+  }
+
+  #handle(buffer: Buffer, packetStart: number, bodyStart: number, end: number): void {
+    const firstByte = buffer[packetStart]
+    const type = firstByte >> 4
+    this.broker.counters.packetsReceived++
+    if (type === PacketType.publish && this.phase === 'connected') {
+      handlePublish(this, buffer, packetStart, bodyStart, end)
+      if (this.#messageBucket !== null) this.#charge(this.#messageBucket, 1)
+      return
+    }
+    if (type === PacketType.puback && end - bodyStart === 2 && (firstByte & 0x0f) === 0 && this.session !== null) {
+      const packetId = (buffer[bodyStart] << 8) | buffer[bodyStart + 1]
+      if (packetId !== 0) {
+        this.session.puback(packetId)
+        return
+      }
+    }
+    if (this.phase === 'awaiting-connect') {
+      // Even a malformed CONNECT is answered in the client's own version.
+      this.level = levelToAnswer(buffer, bodyStart, end)
+      this.isVersion5 = this.level === 5
+      this.#life.to('authenticating')
+      const packet = decodePacket(firstByte, buffer, bodyStart, end, this.level)
+      if (packet.type === 'connect') handleConnect(this, packet)
+      return
+    }
+    this.#dispatch(decodePacket(firstByte, buffer, bodyStart, end, this.level))
+  }
+
+  #dispatch(packet: Packet): void {
+    if (this.phase !== 'connected') {
+      if (packet.type === 'auth' && this.exchange !== null) handleAuth(this, packet)
+      else if (packet.type === 'disconnect') this.destroy()
+      else throw new ProtocolError(ReasonCode.protocolError, `${packet.type.toUpperCase()} before CONNACK`)
+      return
+    }
+    const session = this.session!
+    switch (packet.type) {
+      case 'puback':
+        session.puback(packet.packetId)
+        break
+      case 'pubrec':
+        session.pubrec(packet.packetId, packet.reasonCode)
+        break
+      case 'pubcomp':
+        session.pubcomp(packet.packetId)
+        break
+      case 'pubrel': {
+        const isKnown = session.inboundQos2?.delete(packet.packetId) === true
+        // [MQTT-4.3.3-11]
+        this.acknowledge(PacketType.pubcomp, packet.packetId, isKnown ? 0 : ReasonCode.packetIdentifierNotFound)
+        break
+      }
+      case 'subscribe':
+        handleSubscribe(this, packet)
+        break
+      case 'unsubscribe':
+        handleUnsubscribe(this, packet)
+        break
+      case 'pingreq':
+        this.send({ type: 'pingresp' }) // [MQTT-3.12.4-1]
+        break
+      case 'disconnect':
+        handleDisconnect(this, packet)
+        break
+      case 'auth':
+        handleAuth(this, packet)
+        break
+      default:
+        // [MQTT-3.1.0-2], and packets that only a server sends.
+        throw new ProtocolError(ReasonCode.protocolError, `${packet.type.toUpperCase()} from a client`)
+    }
+  }
+
+  // ---- bytes that wait
+
+  /** Keeps [start, end) for later: an incomplete packet, or whole ones that must wait. */
+  #keep(buffer: Buffer, start: number, end: number): void {
+    const needed = this.#carryLength + end - start
+    if (this.#carry === null || this.#carry.length < needed) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(needed * 2, firstCarryBytes)))
+      this.#carry?.copy(larger, 0, 0, this.#carryLength)
+      this.#carry = larger
+    }
+    buffer.copy(this.#carry, this.#carryLength, start, end)
+    this.#carryLength = needed
+  }
+
+  /**
+   * Adds what is missing of the packet in the carry and handles it.
+   * @returns where the next packet begins in `buffer`, or -1 when all of it was taken
+   */
+  #completeCarry(buffer: Buffer, start: number, end: number): number {
+    let position = start
+    for (;;) {
+      const missing = this.#missingBytes()
+      if (missing === 0) break
+      if (position === end) return -1
+      const taken = Math.min(missing, end - position)
+      this.#keepGrowing(buffer, position, position + taken)
+      position += taken
+    }
+    const carry = this.#carry!
+    const length = this.#carryLength
+    // The carry is not used again: what was sent from it is only copied at the end of the turn.
+    this.#carry = null
+    this.#carryLength = 0
+    const consumed = this.#consume(carry, 0, length)
+    if (consumed < length && this.isOpen) this.#keep(carry, consumed, length)
+    if (this.#holds > 0 && position < end && this.isOpen) {
+      this.#keep(buffer, position, end)
+      return -1
+    }
+    return this.isOpen ? position : -1
+  }
+
+  /** Doubles, so that a large packet in small pieces is not copied again and again. */
+  #keepGrowing(buffer: Buffer, start: number, end: number): void {
+    const needed = this.#carryLength + end - start
+    if (this.#carry!.length < needed) {
+      const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.#carry!.length * 2))
+      this.#carry!.copy(larger, 0, 0, this.#carryLength)
+      this.#carry = larger
+    }
+    buffer.copy(this.#carry!, this.#carryLength, start, end)
+    this.#carryLength = needed
+  }
+
+  /** Bytes until the first packet in the carry is whole; at least 1 while its length is not known. */
+  #missingBytes(): number {
+    const carry = this.#carry!
+    const available = this.#carryLength
+    if (available < 2) return 2 - available
+    let length = 0
+    for (let index = 1; ; index++) {
+      if (index === available) return 1
+      if (index === longestHeaderBytes) return 0 // refused by `#consume`
+      const byte = carry[index]
+      length |= (byte & 0x7f) << (7 * (index - 1))
+      if (byte < 0x80) {
+        const packetBytes = index + 1 + length
+        const limit = this.phase === 'connected' ? this.listener.maxPacketSizeBytes : connectLimitBytes
+        return packetBytes > limit ? 0 : Math.max(0, packetBytes - available)
+      }
+    }
+  }
+
+  /** Stops reading until `release` is called as often as `hold`. */
+  hold(): void {
+    if (this.#holds++ === 0) this.network.pause()
+  }
+
+  release(): void {
+    if (--this.#holds > 0 || !this.isOpen) return
+    const carry = this.#carry
+    if (carry !== null) {
+      const length = this.#carryLength
+      this.#carry = null
+      this.#carryLength = 0
+      try {
+        const consumed = this.#consume(carry, 0, length)
+        if (consumed < length && this.isOpen) this.#keep(carry, consumed, length)
+      } catch (error) {
+        this.fail(error)
+      }
+    }
+    if (this.#holds === 0 && this.isOpen) this.network.resume()
+  }
+
+  /** Reads nothing for a while. */
+  holdFor(durationMs: number): void {
+    this.hold()
+    const { loop, wheel } = this.broker
+    const timer = new Timer<Connection>(this, (connection) => {
+      loop.enter()
+      connection.release()
+      loop.leave()
+    })
+    wheel.set(timer, durationMs)
+  }
+
+  /**
+   * Goes on with `next` when the answer is there; until then this connection, and only this one, reads nothing.
+   * A rejection is passed to `next` as null.
+   */
+  whenAnswered<T>(answer: Promise<T>, next: (value: T | null) => void): void {
+    const { loop } = this.broker
+    this.hold()
+    const proceed = (value: T | null) => {
+      loop.enter()
+      try {
+        if (this.isOpen) next(value)
+      } catch (error) {
+        this.fail(error)
+      } finally {
+        this.release()
+        loop.leave()
+      }
+    }
+    answer.then(proceed, (error: unknown) => {
+      this.broker.log.error('a hook failed', { error: String(error), ...this.logFields() })
+      proceed(null)
+    })
+  }
+
+  #charge(bucket: TokenBucket, amount: number): void {
+    const waitMs = bucket.take(amount, this.receivedAtMs)
+    if (waitMs === 0) return
+    this.broker.counters.rateLimited++
+    if (this.broker.limits.ratePolicy === 'disconnect') {
+      throw new ProtocolError(ReasonCode.messageRateTooHigh, 'the client sends faster than its limit')
+    }
+    this.holdFor(waitMs)
+  }
+
+  // ---- life
+
+  /** From now on attached to a Session. */
+  connected(session: Session, keepAliveSeconds: number): void {
+    const { limits, clock } = this.broker
+    this.#life.to('connected')
+    this.session = session
+    this.mountPrefix = this.listener.mountPoint === '' ? null : Buffer.from(this.listener.mountPoint)
+    this.#isPlain = this.mountPrefix === null && this.topicAliasMaximum === 0
+    if (limits.messageRate > 0) this.#messageBucket = new TokenBucket(limits.messageRate, clock.monotonicMs())
+    if (limits.byteRate > 0) this.#byteBucket = new TokenBucket(limits.byteRate, clock.monotonicMs())
+    // [MQTT-3.1.2-22]
+    this.keepAliveMs = keepAliveSeconds * 1500
+    if (this.keepAliveMs > 0) this.broker.wheel.set(this.#timer, this.keepAliveMs)
+    else this.broker.wheel.clear(this.#timer)
+  }
+
+  timerFired(): void {
+    if (this.phase === 'closing') {
+      this.network.destroy()
+      return
+    }
+    if (this.phase !== 'connected') {
+      this.fail(new ProtocolError(ReasonCode.serverUnavailable, 'no CONNECT, or no answer to it, in time'))
+      return
+    }
+    const silentMs = this.broker.clock.monotonicMs() - this.receivedAtMs
+    // A client that is not read from is not silent by its own fault.
+    if (silentMs < this.keepAliveMs || this.#holds > 0) {
+      this.broker.wheel.set(this.#timer, this.#holds > 0 ? this.keepAliveMs : this.keepAliveMs - silentMs)
+      return
+    }
+    this.broker.counters.keepAliveTimeouts++
+    this.disconnect(ReasonCode.keepAliveTimeout, 'keep alive timeout')
+  }
+
+  /** Ends the connection for what the peer, or a hook, did. Never throws: it is the last resort. */
+  fail(error: unknown): void {
+    if (error === closedAlready || !this.isOpen) return
+    if (!(error instanceof ProtocolError)) {
+      // A bug of ours ends this connection, not the broker.
+      this.broker.log.error('internal error', { error: error instanceof Error ? (error.stack ?? '') : String(error), ...this.logFields() })
+      this.disconnect(ReasonCode.implementationSpecificError, 'internal error')
+      return
+    }
+    this.broker.counters.protocolErrors++
+    this.broker.log.info('connection refused or ended', { reason: error.message, ...this.logFields() })
+    this.disconnect(error.reasonCode, error.message)
+  }
+
+  /** Says why, as far as the protocol has words for it, and closes. */
+  disconnect(reasonCode: number, reason: string): void {
+    if (!this.isOpen) return
+    const properties: Properties = { reasonString: reason }
+    if (this.phase === 'connected') {
+      if (this.isVersion5) this.send({ type: 'disconnect', reasonCode, properties })
+    } else {
+      this.broker.counters.connectionsRefused++
+      // As long as no CONNECT has come there is nothing to answer. [MQTT-3.14.0-1] [MQTT-3.2.2-7]
+      const returnCode = this.isVersion5 ? reasonCode : connectReturnCode(reasonCode)
+      if (this.phase === 'authenticating' && returnCode !== null) {
+        this.send({ type: 'connack', sessionPresent: false, reasonCode: returnCode, properties })
+      }
+    }
+    this.close(reasonCode)
+  }
+
+  /** Closes after what was sent before is out. @param reasonCode for events */
+  close(reasonCode: number): void {
+    if (!this.isOpen) return
+    this.output.flush()
+    this.#leave('closing', reasonCode)
+    this.network.end()
+    this.broker.wheel.set(this.#timer, lingerMs)
+  }
+
+  /** Closes at once, without a word. */
+  destroy(): void {
+    if (!this.isOpen) return
+    this.#leave('closing', ReasonCode.unspecifiedError)
+    this.network.destroy()
+  }
+
+  #leave(phase: 'closing' | 'closed', reasonCode: number): void {
+    const wasConnected = this.phase === 'connected'
+    this.#life.to(phase)
+    this.broker.wheel.clear(this.#timer)
+    this.output.close()
+    this.#carry = null
+    this.#carryLength = 0
+    this.lastRoute = null
+    this.allowedRoutes = null
+    this.inboundAliases = null
+    this.replay = null
+    if (wasConnected) this.broker.connectionLost(this, reasonCode)
+  }
+
+  closed(error: Error | null): void {
+    if (this.phase === 'closed') return
+    if (this.isOpen) {
+      if (error !== null) this.broker.log.debug('connection broke', { error: error.message, ...this.logFields() })
+      this.#leave('closed', ReasonCode.unspecifiedError)
+    } else {
+      this.broker.wheel.clear(this.#timer)
+      this.#life.to('closed')
+    }
+    this.broker.connectionClosed(this)
+  }
+
+  /** A topic or filter of the client as the broker knows it. */
+  mount(topic: string): string {
+    return this.listener.mountPoint + topic
+  }
+
+  unmount(topic: string): string {
+    return topic.slice(this.listener.mountPoint.length)
+  }
+
+  logFields(): Record<string, string> {
+    const fields: Record<string, string> = { listener: this.listener.name, peer: this.network.peer.label }
+    if (this.info !== null) fields.client = this.info.clientId
+    return fields
+  }
+
+  // ---- writing
+
+  get isWritable(): boolean {
+    const { output } = this
+    return !output.isBlocked || output.queuedBytes < this.broker.limits.outputBytes
+  }
+
+  readonly #onBlocked = () => {
+    this.blockedAtMs = this.broker.clock.monotonicMs()
+    this.broker.blocked.add(this)
+  }
+
+  drained(): void {
+    this.output.drained()
+    if (this.output.isBlocked) return
+    this.broker.blocked.delete(this)
+    this.session?.pump()
+    this.replay?.go()
+  }
+
+  /** Sends a control packet; what would exceed the client's Maximum Packet Size loses its Reason String and User Properties. */
+  send(packet: Packet): void {
+    if (!this.isOpen) return
+    let bytes = encodePacket(withoutProblemInformation(packet, this.wantsProblemInformation), this.level)
+    if (bytes.length > this.maximumPacketSize) {
+      bytes = encodePacket(withoutExtras(packet), this.level)
+      if (bytes.length > this.maximumPacketSize) return // [MQTT-3.1.2-24]
+    }
+    this.broker.counters.packetsSent++
+    const slab = this.output.reserve(bytes.length)
+    bytes.copy(slab, this.output.length)
+    this.output.length += bytes.length
+  }
+
+  /** PUBACK, PUBREC, PUBREL or PUBCOMP. */
+  acknowledge(type: number, packetId: number, reasonCode: number, reasonString?: string): void {
+    if (reasonString !== undefined && this.isVersion5 && this.wantsProblemInformation) {
+      const name = packetTypeName(type).toLowerCase() as 'puback' | 'pubrec'
+      this.send({ type: name, packetId, reasonCode, properties: { reasonString } })
+      return
+    }
+    this.broker.counters.packetsSent++
+    const length = reasonCode === 0 || !this.isVersion5 ? 4 : 5
+    const slab = this.output.reserve(length)
+    const at = this.output.length
+    slab[at] = (type << 4) | (type === PacketType.pubrel ? 2 : 0)
+    slab[at + 1] = length - 2
+    slab[at + 2] = packetId >> 8
+    slab[at + 3] = packetId & 0xff
+    if (length === 5) slab[at + 4] = reasonCode
+    this.output.length = at + length
+  }
+
+  sendPubrel(packetId: number, reasonCode: number): void {
+    this.acknowledge(PacketType.pubrel, packetId, reasonCode)
+  }
+
+  sendQos0(message: ApplicationMessage, retain: boolean, identifiers: readonly number[] | null): boolean {
+    const { output, broker } = this
+    if (output.isBlocked && (output.queuedBytes >= broker.limits.outputBytes || broker.isMemoryHigh)) {
+      broker.counters.droppedOutputFull++
+      return false
+    }
+    if (broker.hooks.onDeliver !== null && !broker.mayDeliver(this, message)) return false
+    const firstByte = retain ? 0x31 : 0x30
+    if (this.#isPlain && identifiers === null && (message.expiryAt === -1 || !message.isOwned)) {
+      let source = message.buffer
+      let start = message.packetStart
+      let end = message.packetEnd
+      if (message.isVersion5 !== this.isVersion5 || source[start] !== firstByte) {
+        const key = (this.isVersion5 ? 1 : 0) | (retain ? 4 : 0)
+        source = this.#variant(message, key, firstByte, 0)
+        start = message.variants.starts[key]
+        end = message.variants.ends[key]
+      }
+      if (end - start > this.maximumPacketSize) return this.#tooLarge()
+      output.append(source, start, end)
+    } else if (!this.#sendGeneral(message, firstByte, 0, identifiers)) return false
+    broker.counters.publishSent++
+    broker.counters.publishBytesSent += message.payloadLength
+    return true
+  }
+
+  sendPublish(
+    message: ApplicationMessage,
+    qos: Qos,
+    retain: boolean,
+    identifiers: readonly number[] | null,
+    packetId: number,
+    isDuplicate: boolean,
+  ): boolean {
+    const { output, broker } = this
+    if (broker.hooks.onDeliver !== null && !broker.mayDeliver(this, message)) return false
+    const firstByte = 0x30 | (isDuplicate ? 8 : 0) | (qos << 1) | (retain ? 1 : 0)
+    if (this.#isPlain && identifiers === null && (message.expiryAt === -1 || !message.isOwned)) {
+      let source = message.buffer
+      let start = message.packetStart
+      let end = message.packetEnd
+      let idAt = message.topicEnd - start
+      if (message.isVersion5 !== this.isVersion5 || message.qos === 0) {
+        const key = (this.isVersion5 ? 1 : 0) | 2
+        source = this.#variant(message, key, firstByte, 1)
+        start = message.variants.starts[key]
+        end = message.variants.ends[key]
+        let bodyAt = 1
+        while (source[start + bodyAt] > 0x7f) bodyAt++
+        idAt = bodyAt + 3 + message.topicEnd - message.topicStart
+      }
+      const length = end - start
+      if (length > this.maximumPacketSize) return this.#tooLarge()
+      const slab = output.reserve(length)
+      const at = output.length
+      source.copy(slab, at, start, end)
+      slab[at] = firstByte
+      slab[at + idAt] = packetId >> 8
+      slab[at + idAt + 1] = packetId & 0xff
+      output.length = at + length
+    } else if (!this.#sendGeneral(message, firstByte, packetId, identifiers)) return false
+    broker.counters.publishSent++
+    broker.counters.publishBytesSent += message.payloadLength
+    return true
+  }
+
+  /** [MQTT-3.1.2-25] */
+  #tooLarge(): false {
+    this.broker.counters.droppedTooLarge++
+    return false
+  }
+
+  /** The encoding that this client shares with others of its kind in this turn. @param packetId any but 0 leaves room for one */
+  #variant(message: ApplicationMessage, key: number, firstByte: number, packetId: number): Buffer {
+    const { loop, form } = this.broker
+    const { variants } = message
+    const made = variants.get(key, loop.turn)
+    if (made !== null) return made
+    prepareForm(form, this.isVersion5, firstByte, packetId)
+    const length = measurePublish(message, form)
+    loop.reserveScratch(length)
+    const buffer = loop.scratchBuffer
+    const start = loop.scratchStart
+    writePublish(buffer, start, message, form)
+    variants.set(key, loop.turn, buffer, start, start + length)
+    return buffer
+  }
+
+  /** The encoding for this client alone: identifiers, aliases, mount points, an expiry that has been waited on. */
+  #sendGeneral(
+    message: ApplicationMessage,
+    firstByte: number,
+    packetId: number,
+    identifiers: readonly number[] | null,
+  ): boolean {
+    const { broker, output } = this
+    const { form } = broker
+    prepareForm(form, this.isVersion5, firstByte, packetId)
+    if (this.isVersion5) {
+      form.subscriptionIdentifiers = identifiers
+      if (message.expiryAt !== -1) {
+        form.expirySeconds = message.remainingExpirySeconds(broker.clock.monotonicMs())
+        if (form.expirySeconds === 0) {
+          broker.counters.droppedExpired++
+          return false
+        }
+      }
+    }
+    form.topicSkip = this.mountPrefix === null ? 0 : this.mountPrefix.length
+    const newAlias = this.topicAliasMaximum > 0 ? this.#chooseAlias(message, form) : null
+    const length = measurePublish(message, form)
+    if (length > this.maximumPacketSize) return this.#tooLarge()
+    if (newAlias !== null) this.#outboundAliases!.set(newAlias, form.topicAlias)
+    const slab = output.reserve(length)
+    output.length = writePublish(slab, output.length, message, form)
+    return true
+  }
+
+  /** Aliases go to the first topics that the client gets. [MQTT-3.1.2-26] @returns the topic whose alias is new */
+  #chooseAlias(message: ApplicationMessage, form: PublishForm): string | null {
+    const aliases = (this.#outboundAliases ??= new Map())
+    const { topic } = message
+    const known = aliases.get(topic)
+    if (known !== undefined) {
+      form.topicAlias = known
+      form.topicSkip = message.topicEnd - message.topicStart
+      return null
+    }
+    if (aliases.size >= Math.min(this.topicAliasMaximum, this.broker.limits.topicAliasMaximum)) return null
+    form.topicAlias = aliases.size + 1
+    return topic
+  }
+}
+
+function onTimer(connection: Connection): void {
+  const { loop } = connection.broker
+  loop.enter()
+  connection.timerFired()
+  loop.leave()
+}
+
+/** Thrown to leave the reading of a chunk when the connection has been closed without a word. */
+const closedAlready = new Error('closed')
+
+function prepareForm(form: PublishForm, isVersion5: boolean, firstByte: number, packetId: number): void {
+  form.isVersion5 = isVersion5
+  form.firstByte = firstByte
+  form.packetId = packetId
+  form.subscriptionIdentifiers = null
+  form.topicAlias = 0
+  form.topicSkip = 0
+  form.expirySeconds = null
+}
+
+/** [MQTT-3.1.2-29] */
+function withoutProblemInformation(packet: Packet, isWanted: boolean): Packet {
+  const isAlwaysAllowed = packet.type === 'connack' || packet.type === 'disconnect' || packet.type === 'publish'
+  return isWanted || isAlwaysAllowed ? packet : withoutExtras(packet)
+}
+
+function withoutExtras(packet: Packet): Packet {
+  if (!('properties' in packet) || packet.properties === undefined) return packet
+  return { ...packet, properties: { ...packet.properties, reasonString: undefined, userProperties: undefined } } as Packet
+}

@@ -1,0 +1,236 @@
+// A client inside the process: a Session without a socket. Messages are handed over in a later turn of the loop, so that a
+// handler may publish and subscribe as it likes.
+import { ProtocolError } from '../base/errors.ts'
+import { type ApplicationMessage, createMessage } from '../codec/application-message.ts'
+import type { Qos } from '../codec/packet-types.ts'
+import type { Properties } from '../codec/properties.ts'
+import { describeReasonCode, ReasonCode } from '../codec/reason-codes.ts'
+import type { Subscription } from '../routing/subscription.ts'
+import type { Outlet, Session } from '../session/session.ts'
+import { isSharedFilter, isValidTopicFilter, matchesFilter, parseSharedFilter } from '../topic/topic-filter.ts'
+import { isReservedTopicName, isValidTopicName } from '../topic/topic-name.ts'
+import type { Broker } from './broker.ts'
+import type { Message } from './hooks.ts'
+import { RetainedReplay } from './retained-replay.ts'
+
+export type MessageHandler = (message: Message) => void | Promise<void>
+
+export interface LocalSubscribeOptions {
+  qos?: Qos
+  noLocal?: boolean
+  retainAsPublished?: boolean
+  retainHandling?: 0 | 1 | 2
+}
+
+export interface LocalPublishOptions {
+  qos?: Qos
+  retain?: boolean
+  properties?: Properties
+}
+
+/** Messages handed over in one turn of the loop. */
+const messagesPerTurn = 256
+
+interface Arrival {
+  message: ApplicationMessage
+  qos: Qos
+  retain: boolean
+  /** 0 for QoS 0. */
+  packetId: number
+}
+
+export class LocalClient implements Outlet {
+  readonly clientId: string
+  readonly #broker: Broker
+  readonly #session: Session
+  readonly #handlers = new Map<string, MessageHandler>()
+  #arrivals: Arrival[] = []
+  #isScheduled = false
+  #isClosed = false
+  readonly #replay: RetainedReplay
+  /** What a replay of retained messages asks of its way out. */
+  readonly isBlocked = false
+
+  constructor(broker: Broker, clientId: string) {
+    this.clientId = clientId
+    this.#broker = broker
+    broker.sessions.get(clientId)?.outlet?.disconnect(ReasonCode.sessionTakenOver, 'an in-process client took over')
+    const old = broker.sessions.get(clientId)
+    if (old !== null) broker.sessions.end(old)
+    this.#session = broker.sessions.create(clientId)
+    this.#session.attach(this, broker.limits.inflight)
+    broker.sessions.attached()
+    this.#replay = new RetainedReplay(broker, this.#session, this)
+  }
+
+  get queuedBytes(): number {
+    return 0
+  }
+
+  /**
+   * Publishes a message; it is with the Sessions of all subscribers when the promise resolves.
+   * @param payload a string is sent as UTF-8
+   * @throws ProtocolError for a topic that cannot be published to
+   */
+  async publish(topic: string, payload: string | Uint8Array, options: LocalPublishOptions = {}): Promise<void> {
+    this.#assertOpen()
+    if (!isValidTopicName(topic) || isReservedTopicName(topic)) {
+      throw new ProtocolError(ReasonCode.topicNameInvalid, `${JSON.stringify(topic)} cannot be published to`)
+    }
+    const bytes = typeof payload === 'string' ? Buffer.from(payload) : Buffer.from(payload)
+    const message = createMessage(topic, bytes, { ...options, nowMs: this.#broker.clock.monotonicMs() })
+    const { hooks } = this.#broker
+    if (hooks.onPublish !== null) {
+      const verdict = await this.#broker.runPublishHooks(null, message)
+      if (verdict >= 0x80) throw new ProtocolError(verdict, `refused: ${describeReasonCode(verdict)}`)
+      if (verdict !== 0) return
+    }
+    this.#broker.publish(message, this.#session)
+  }
+
+  /**
+   * Subscribes; a handler of the same filter is replaced.
+   * @throws ProtocolError for a filter that is not valid
+   */
+  async subscribe(filter: string, handler: MessageHandler, options: LocalSubscribeOptions = {}): Promise<void> {
+    this.#assertOpen()
+    const broker = this.#broker
+    const shared = parseSharedFilter(filter)
+    if (isSharedFilter(filter) ? shared === null : !isValidTopicFilter(filter)) {
+      throw new ProtocolError(ReasonCode.topicFilterInvalid, `${JSON.stringify(filter)} is not a topic filter`)
+    }
+    const row = {
+      filter: shared?.filter ?? filter,
+      shareName: shared?.shareName ?? null,
+      qos: options.qos ?? 0,
+      noLocal: options.noLocal ?? false,
+      retainAsPublished: options.retainAsPublished ?? false,
+      identifier: null,
+    }
+    const existing = broker.router.find(this.#session, row.filter, row.shareName)
+    let subscription: Subscription
+    if (existing === null) {
+      if (!broker.hasRoomForSubscription(this.#session)) {
+        throw new ProtocolError(ReasonCode.quotaExceeded, 'no room for more subscriptions')
+      }
+      subscription = broker.router.add(this.#session, row)
+      this.#session.addSubscription(subscription)
+    } else {
+      broker.router.update(existing, row)
+      subscription = existing
+    }
+    this.#handlers.set(filter, handler)
+    const handling = options.retainHandling ?? 0
+    if (shared === null && (handling === 0 || (handling === 1 && existing === null))) {
+      broker.loop.enter()
+      this.#replay.add(subscription)
+      this.#replay.go()
+      broker.loop.leave()
+    }
+  }
+
+  async unsubscribe(filter: string): Promise<void> {
+    this.#assertOpen()
+    this.#handlers.delete(filter)
+    const shared = parseSharedFilter(filter)
+    const subscription = this.#broker.router.find(this.#session, shared?.filter ?? filter, shared?.shareName ?? null)
+    if (subscription !== null) this.#broker.unsubscribe(this.#session, subscription)
+  }
+
+  /** Ends the Session; messages not yet handed over are dropped. */
+  async close(): Promise<void> {
+    this.disconnect()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.disconnect()
+  }
+
+  #assertOpen(): void {
+    if (this.#isClosed) throw new Error(`the in-process client ${JSON.stringify(this.clientId)} is closed`)
+  }
+
+  // ---- Outlet
+
+  get isWritable(): boolean {
+    return this.#arrivals.length < this.#broker.limits.queueMessages
+  }
+
+  sendQos0(message: ApplicationMessage, retain: boolean): boolean {
+    if (!this.isWritable) {
+      this.#broker.counters.droppedOutputFull++
+      return false
+    }
+    this.#arrive({ message: message.own(), qos: 0, retain, packetId: 0 })
+    return true
+  }
+
+  sendPublish(
+    message: ApplicationMessage,
+    qos: Qos,
+    retain: boolean,
+    _identifiers: readonly number[] | null,
+    packetId: number,
+  ): boolean {
+    this.#arrive({ message: message.own(), qos, retain, packetId })
+    return true
+  }
+
+  sendPubrel(packetId: number): void {
+    this.#session.pubcomp(packetId)
+  }
+
+  disconnect(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#arrivals = []
+    this.#broker.sessions.detached(this.#session, true)
+  }
+
+  #arrive(arrival: Arrival): void {
+    this.#arrivals.push(arrival)
+    this.#schedule()
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(() => {
+      this.#isScheduled = false
+      this.#handOver()
+    })
+  }
+
+  #handOver(): void {
+    const arrivals = this.#arrivals.splice(0, messagesPerTurn)
+    this.#broker.loop.enter()
+    for (const { message, qos, retain, packetId } of arrivals) {
+      if (this.#isClosed) break
+      this.#callHandlers(message, qos, retain)
+      if (qos === 1) this.#session.puback(packetId)
+      if (qos === 2) {
+        this.#session.pubrec(packetId, ReasonCode.success)
+      }
+    }
+    this.#session.pump()
+    this.#broker.loop.leave()
+    if (this.#arrivals.length > 0) this.#schedule()
+  }
+
+  #callHandlers(message: ApplicationMessage, qos: Qos, retain: boolean): void {
+    const { topic, payload, properties } = message
+    const view: Message = { topic, payload, qos, retain, properties }
+    for (const [filter, handler] of [...this.#handlers]) {
+      if (!matchesFilter(parseSharedFilter(filter)?.filter ?? filter, topic)) continue
+      try {
+        handler(view)?.catch((error: unknown) => this.#handlerFailed(error))
+      } catch (error) {
+        this.#handlerFailed(error)
+      }
+    }
+  }
+
+  #handlerFailed(error: unknown): void {
+    this.#broker.log.error('a message handler failed', { client: this.clientId, error: String(error) })
+  }
+}
