@@ -202,7 +202,7 @@ describe('3.1.2.11.2 Session Expiry Interval', { concurrency: true }, () => {
     assert.equal((await second.handshake({ clientId: 'a', cleanStart: false })).sessionPresent, true)
   })
 
-  const capped = { limits: { sessionExpirySeconds: 100 } }
+  const capped = { limits: { sessionExpiry: '100s' } }
   variantTest(
     '[MQTT-3.1.2-23] a shorter interval than asked for is told in CONNACK',
     { levels: [5], broker: capped },

@@ -89,6 +89,7 @@ describe('3.1.2 variable header', { concurrency: 16 }, () => {
       async ({ connect: open }) => {
         const a = await open()
         a.sendConnect({ protocolName })
+        a.level = 4 // whoever speaks an unknown protocol is told in the words of 3.1.1
         await a.expectRefused(0x84, 1)
       },
     )

@@ -271,7 +271,7 @@ describe('3.2.2.3 limits of the server', { concurrency: 16 }, () => {
 })
 
 describe('3.2.2.3.14 Server Keep Alive', { concurrency: true }, () => {
-  const broker = { limits: { keepAliveSeconds: 1 } }
+  const broker = { limits: { keepAlive: '1s' } }
   for (const keepAliveSeconds of [0, 60, 65535]) {
     variantTest(
       `[MQTT-3.2.2-21] keep alive ${keepAliveSeconds} is capped, told, and enforced`,
@@ -290,7 +290,7 @@ describe('3.2.2.3.14 Server Keep Alive', { concurrency: true }, () => {
 
   variantTest(
     '[MQTT-3.2.2-22] [MQTT-3.2.2-21] without Server Keep Alive the keep alive of the client holds',
-    { levels: [5], broker: { limits: { keepAliveSeconds: 60 } } },
+    { levels: [5], broker: { limits: { keepAlive: '60s' } } },
     async ({ connect: open }) => {
       const a = await open()
       const connack = await a.handshake({ keepAliveSeconds: 1 })

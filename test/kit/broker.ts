@@ -34,6 +34,8 @@ export interface LibraryBroker {
   start(): Promise<void>
   stop(): Promise<void>
   use(hooks: Record<string, unknown>): unknown
+  /** Answers of the `authorize` hook that were remembered are asked for again. */
+  rightsChanged(): void
   readonly listeners: readonly { name: string; address: string }[]
 }
 
@@ -65,7 +67,7 @@ async function startLibrary(options: BrokerOptions, socketPath: string): Promise
   const { listener = {}, hooks, ...config } = options
   const library = product.createBroker({
     ...config,
-    features: { sysIntervalSeconds: 0, ...config.features },
+    features: { sysInterval: 0, ...config.features },
     listeners: {
       tcp: { address: 'tcp://127.0.0.1:0', ...listener },
       local: { address: `unix://${socketPath}`, ...listener },
@@ -76,7 +78,7 @@ async function startLibrary(options: BrokerOptions, socketPath: string): Promise
   return library
 }
 
-/** Runs `body` with a fresh broker; $SYS is off unless `features.sysIntervalSeconds` says otherwise. */
+/** Runs `body` with a fresh broker; $SYS is off unless `features.sysInterval` says otherwise. */
 export async function withBroker<T>(
   options: BrokerOptions,
   body: (broker: BrokerUnderTest) => Promise<T> | T,

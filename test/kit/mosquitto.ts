@@ -42,7 +42,7 @@ export async function startMosquitto(
   const socketPath = join(folder, 'x.sock')
   const { limits = {}, features = {}, listener = {} } = options
   const lines = ['allow_anonymous true', 'log_dest none', 'user root', 'sys_interval 0']
-  if (limits.keepAliveSeconds) lines.push(`max_keepalive ${limits.keepAliveSeconds}`)
+  if (limits.keepAlive) lines.push(`max_keepalive ${Number.parseInt(String(limits.keepAlive), 10)}`)
   if (features.retain === false) lines.push('retain_available false')
   if (listener.maxPacketSize) lines.push(`max_packet_size ${listener.maxPacketSize}`)
   for (const place of [`${port} 127.0.0.1`, `0 ${socketPath}`]) {
