@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import net from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -48,7 +48,7 @@ listener 0 ${socket}
   atoll: {
     title: 'AtollMQ',
     transports: ['tcp', 'unix'],
-    find: () => [join(root, 'dist/cli/main.js')].find((path) => existsSync(path)),
+    find: (atollMain) => [resolve(root, atollMain)].find((path) => existsSync(path)),
     version: () => packageVersion('package.json'),
     command: (path, file) => [process.execPath, path, 'start', '-c', file],
     config: ({ port, socket, folder }) => `dataDir: ${folder}/data
@@ -122,12 +122,12 @@ log { to = [console], level = error }
   },
 }
 
-/** Brokers that are installed: [{ name, title, version, transports }], Mosquitto, the base of all ratios, first. */
-export const installedBrokers = () =>
+/** Brokers that are installed: [{ name, title, version, transports, path }], Mosquitto, the base of all ratios, first. */
+export const installedBrokers = (atollMain) =>
   Object.entries(BROKERS).flatMap(([name, broker]) => {
-    const path = broker.find()
+    const path = broker.find(atollMain)
     if (!path) return []
-    return [{ name, title: broker.title, version: broker.version(path), transports: broker.transports }]
+    return [{ name, path, title: broker.title, version: broker.version(path), transports: broker.transports }]
   })
 
 export const brokerNames = Object.keys(BROKERS)
@@ -167,14 +167,14 @@ const childrenOf = async (pid) => {
  * Starts a broker of its own folder and port, on the given core if `taskset` exists.
  * Returns { addresses: { tcp, unix }, pids, readyMs, stop() }; fails with what the broker printed.
  */
-export const startBroker = async (name, core) => {
+export const startBroker = async ({ name, path }, core) => {
   const broker = BROKERS[name]
   const folder = await mkdtemp(join(tmpdir(), 'atoll-bench-'))
   const place = { folder, port: await freePort(), socket: join(folder, 'mqtt.sock') }
   const file = join(folder, name === 'atoll' ? 'atoll.yaml' : `${name}.conf`)
   await writeFile(file, broker.config(place))
   const taskset = programPath('taskset')
-  const [command, ...args] = [...(taskset ? [taskset, '-c', core] : []), ...broker.command(broker.find(), file, place)]
+  const [command, ...args] = [...(taskset ? [taskset, '-c', core] : []), ...broker.command(path, file, place)]
   const startedAt = performance.now()
   const child = spawn(command, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
   let output = ''

@@ -16,6 +16,7 @@ const usage = `npm run bench [-- NAMES… OPTIONS]
   --quick               small sizes, one short run each: under two minutes
   --brokers a,b         of: ${brokerNames.join(', ')}; all that are installed if none is given
   --transport tcp|unix  only this one
+  --atoll FILE          main.js of another build of AtollMQ (default dist/cli/main.js)
   --seconds N           of each run (default 2)
   --repeat N            runs per broker, of which the median counts (default 3)
   --spin                the generator never sleeps: steadier, and brokers never pay for waking it
@@ -41,6 +42,7 @@ const readOptions = (argv) => {
         help: { type: 'boolean', short: 'h' },
         quick: { type: 'boolean' },
         brokers: { type: 'string' },
+        atoll: { type: 'string', default: 'dist/cli/main.js' },
         transport: { type: 'string' },
         seconds: { type: 'string' },
         repeat: { type: 'string' },
@@ -81,6 +83,7 @@ const readOptions = (argv) => {
     isAll: !chosen.length,
     isQuick,
     brokers,
+    atollMain: values.atoll,
     transport,
     isSpinning: values.spin ?? false,
     seconds: positive('seconds', values.seconds ?? (isQuick ? 0.7 : 2)),
@@ -93,11 +96,11 @@ const readOptions = (argv) => {
 let current // the broker that must not outlive us
 let isAbandoned = false
 
-const measureOnce = async (scenario, transport, name, options, program, core) => {
-  const run = { scenario: scenario.name, transport, broker: name }
+const measureOnce = async (scenario, transport, broker, options, program, core) => {
+  const run = { scenario: scenario.name, transport, broker: broker.name }
   const raw = []
   try {
-    current = await startBroker(name, core.broker)
+    current = await startBroker(broker, core.broker)
     if (isAbandoned) throw new Error('abandoned')
     const { addresses, pids, readyMs } = current
     const generate = async (mode, given, onHold) => {
@@ -152,7 +155,7 @@ const transportsOf = (scenario, { transport, isQuick }) => {
 
 // Brokers take turns, so that a slow minute of the machine hits all of them.
 const compare = async (options, program) => {
-  const installed = installedBrokers()
+  const installed = installedBrokers(options.atollMain)
   const brokers = installed.filter(({ name }) => !options.brokers || options.brokers.includes(name))
   for (const name of options.brokers ?? []) {
     if (!brokers.some((one) => one.name === name)) process.stderr.write(`bench: ${name} is not installed, left out\n`)
@@ -171,13 +174,13 @@ const compare = async (options, program) => {
       Array.from({ length: scenario.once ? 1 : options.repeat }, () =>
         brokers
           .filter((broker) => broker.transports.includes(transport))
-          .map(({ name }) => ({ scenario, transport, name })),
+          .map((broker) => ({ scenario, transport, broker })),
       ).flat(),
     ),
   )
-  for (const [index, { scenario, transport, name }] of plan.entries()) {
-    process.stderr.write(`[${index + 1}/${plan.length}] ${scenario.name} ${transport} ${name}: `)
-    const run = await measureOnce(scenario, transport, name, options, program, core)
+  for (const [index, { scenario, transport, broker }] of plan.entries()) {
+    process.stderr.write(`[${index + 1}/${plan.length}] ${scenario.name} ${transport} ${broker.name}: `)
+    const run = await measureOnce(scenario, transport, broker, options, program, core)
     if (isAbandoned) {
       process.exitCode = 130
       return
@@ -190,7 +193,7 @@ const compare = async (options, program) => {
   const outcome = {
     date: new Date().toISOString(),
     machine: machine(),
-    brokers,
+    brokers: brokers.map(({ name, title, version }) => ({ name, title, version })),
     options: { seconds, repeat, isQuick, isSpinning, mqtt },
     runs,
   }
