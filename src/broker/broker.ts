@@ -272,12 +272,13 @@ export class Broker {
   }
 
   #mayReceive(session: Session, topic: string): boolean {
-    const identity: Identity = { clientId: session.clientId, username: session.username, group: session.group }
+    const { client, clientId, group } = session
+    // An in-process client belongs to the program that embeds the broker.
+    if (client === null) return true
+    const identity: Identity = { clientId, username: client.username, group }
     if (this.#authorizer !== null && !this.#authorizer.mayReceive(identity, topic)) return false
     if (this.hooks.authorize.length === 0) return true
-    const connection = session.outlet instanceof Connection ? session.outlet : null
-    if (connection === null || connection.info === null) return true // asked again when the message is sent
-    const request = { client: connection.info, action: 'receive' as const, topic: connection.unmount(topic) }
+    const request = { client, action: 'receive' as const, topic: topic.slice(session.mountPoint.length) }
     try {
       return this.hooks.authorize.every((hook) => hook(request) === true)
     } catch (error) {
@@ -418,14 +419,22 @@ export class Broker {
   }
 
   #publishWill(session: Session, will: Will): void {
-    const identity: Identity = { clientId: session.clientId, username: session.username, group: session.group }
-    // Rights may have changed since CONNECT.
-    if (this.#authorizer !== null && !this.#authorizer.mayPublish(identity, will.topic)) {
-      this.counters.publishDenied++
-      return
+    const publish = (isAllowed: boolean) => {
+      if (!isAllowed) {
+        this.counters.publishDenied++
+        return
+      }
+      if (will.message.expiryAt !== -1) will.message.receivedAtMs = this.clock.monotonicMs()
+      this.publish(will.message, session)
     }
-    if (will.message.expiryAt !== -1) will.message.receivedAtMs = this.clock.monotonicMs()
-    this.publish(will.message, session)
+    // Rights may have changed since CONNECT.
+    const answer = will.mayPublish()
+    if (typeof answer === 'boolean') publish(answer)
+    else {
+      answer.then(publish, (error: unknown) => {
+        this.log.error('the authorize hook failed', { error: String(error), action: 'publish' })
+      })
+    }
   }
 
   unsubscribe(session: Session, subscription: Subscription): void {

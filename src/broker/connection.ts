@@ -44,6 +44,8 @@ const transitions: Transitions<ConnectionPhase> = {
 
 /** A CONNECT has a client id, a Will, a user name and a password of at most 64 KiB each; nobody needs them all full. */
 const connectLimitBytes = 256 * 1024
+/** What a client may send ahead while its CONNECT is being decided on. */
+const earlyBytesLimit = 64 * 1024
 /** How long a client may take to close its side after we have closed ours. */
 const lingerMs = 2000
 const longestHeaderBytes = 5
@@ -129,6 +131,7 @@ export class Connection implements NetworkReceiver, Outlet {
       if (this.#carry !== null) {
         if (this.#holds > 0) {
           this.#keep(buffer, start, end)
+          if (this.phase === 'authenticating' && this.#carryLength > earlyBytesLimit) this.network.pause()
           return
         }
         position = this.#completeCarry(buffer, start, end)
@@ -349,7 +352,8 @@ export class Connection implements NetworkReceiver, Outlet {
 
   /** Stops reading until `release` is called as often as `hold`. */
   hold(): void {
-    if (this.#holds++ === 0) this.network.pause()
+    // Who is not yet authenticated is read on, up to a limit, so that its going away is noticed at once.
+    if (this.#holds++ === 0 && this.phase !== 'authenticating') this.network.pause()
   }
 
   release(): void {
@@ -698,7 +702,8 @@ export class Connection implements NetworkReceiver, Outlet {
       form.subscriptionIdentifiers = identifiers
       if (message.expiryAt !== -1) {
         form.expirySeconds = message.remainingExpirySeconds(broker.clock.monotonicMs())
-        if (form.expirySeconds === 0) {
+        // What was sent before has to be completed. [MQTT-4.3.3-7]
+        if (form.expirySeconds === 0 && (firstByte & 8) === 0) {
           broker.counters.droppedExpired++
           return false
         }

@@ -132,7 +132,8 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
   const requestedExpiry = isVersion5 ? (packet.properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : neverExpires
   const expirySeconds = broker.grantedExpiry(requestedExpiry)
   const { session, isPresent } = openSession(connection, clientId, packet.cleanStart)
-  session.username = connection.identity!.username
+  session.client = connection.info
+  session.mountPoint = connection.listener.mountPoint
   session.group = connection.identity!.group
   session.expirySeconds = expirySeconds
   session.isDurable = expirySeconds > 0
@@ -153,8 +154,8 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
   connection.connected(session, keepAliveSeconds)
   session.attach(connection, Math.min(receiveMaximum, limits.inflight)) // [MQTT-3.3.4-9]
   broker.sessions.attached()
-  // [MQTT-3.1.4-5] [MQTT-3.2.0-1]
-  connection.send({ type: 'connack', sessionPresent: isPresent, reasonCode: 0, properties })
+  // [MQTT-3.1.4-5] [MQTT-3.2.0-1]; MQTT 3.1 has no Session Present.
+  connection.send({ type: 'connack', sessionPresent: isPresent && packet.level !== 3, reasonCode: 0, properties })
   broker.clientConnected(connection)
   session.pump() // [MQTT-4.4.0-1]
 }
@@ -210,5 +211,6 @@ function createWill(connection: Connection, packet: WillPacket): Will {
   const { qos, retain, payload } = packet
   const nowMs = connection.broker.clock.monotonicMs()
   const message = createMessage(topic, payload, { qos, retain, properties, nowMs })
-  return { message, topic, delaySeconds: willDelayInterval ?? 0 }
+  const mayPublish = () => mayPublishWill(connection, packet)
+  return { message, topic, delaySeconds: willDelayInterval ?? 0, mayPublish }
 }

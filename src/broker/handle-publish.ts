@@ -132,9 +132,7 @@ function isNewPacketId(connection: Connection, message: ApplicationMessage): boo
     return false
   }
   const openCount = open === null ? 0 : open.size
-  if (openCount >= connection.broker.limits.receiveMaximum && message.qos === 2) {
-    exceedReceiveMaximum(connection)
-  }
+  if (openCount >= connection.broker.limits.receiveMaximum) exceedReceiveMaximum(connection)
   return true
 }
 

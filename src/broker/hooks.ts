@@ -1,18 +1,11 @@
 // What a program that embeds the broker may decide or hear of. Every hook is optional; one that is not there costs nothing.
 import type { Peer } from '../base/peer.ts'
-import type { ProtocolLevel, Qos } from '../codec/packet-types.ts'
+import type { Qos } from '../codec/packet-types.ts'
 import type { Properties } from '../codec/properties.ts'
 import type { AuthenticationAnswer, Credentials } from '../security/authority.ts'
+import type { ClientInfo } from '../session/client-info.ts'
 
-/** A connected client, as hooks and events see it. */
-export interface ClientInfo {
-  readonly clientId: string
-  /** Only once somebody has vouched for it; else null. */
-  readonly username: string | null
-  readonly peer: Peer
-  readonly listener: string
-  readonly level: ProtocolLevel
-}
+export type { ClientInfo } from '../session/client-info.ts'
 
 /** An Application Message as hooks, events and the in-process client see it. Its bytes must not be changed. */
 export interface Message {

@@ -213,7 +213,8 @@ function parsePublishProperties(message: ApplicationMessage, buffer: Buffer, sta
     const id = buffer[position++]
     if (id !== 0x26 && id < 0x24) {
       const bit = id < 31 ? 1 << id : 1 << 31
-      if ((seen & bit) !== 0) throw new ProtocolError(ReasonCode.protocolError, `property 0x${id.toString(16)} comes twice`)
+      if ((seen & bit) !== 0)
+        throw new ProtocolError(ReasonCode.protocolError, `property 0x${id.toString(16)} comes twice`)
       seen |= bit
     }
     switch (id) {

@@ -33,13 +33,19 @@ export function decodePacket(
   level: ProtocolLevel,
 ): Packet {
   const type = firstByte >> 4
-  if (type !== PacketType.publish && (firstByte & 0x0f) !== requiredFlags(type)) {
+  if (type !== PacketType.publish && !hasRequiredFlags(type, firstByte & 0x0f, level)) {
     throw malformed(`${packetTypeName(type)} with reserved flags`) // [MQTT-2.1.3-1]
   }
   const reader = new ByteReader(buffer, start, end)
   const packet = decodeBody(type, firstByte, reader, level)
   reader.expectEnd(packetTypeName(type))
   return packet
+}
+
+function hasRequiredFlags(type: number, flags: number, level: ProtocolLevel): boolean {
+  const required = requiredFlags(type)
+  // MQTT 3.1 sets DUP when it sends PUBREL, SUBSCRIBE or UNSUBSCRIBE again.
+  return flags === required || (level === 3 && required !== 0 && flags === (required | 0x08))
 }
 
 function decodeBody(type: number, firstByte: number, reader: ByteReader, level: ProtocolLevel): Packet {
@@ -185,7 +191,9 @@ const reasonCodesOf = {
   pubrec: new Set<number>([0, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99]),
   pubrel: new Set<number>([0, 0x92]),
   pubcomp: new Set<number>([0, 0x92]),
-  disconnectFromClient: new Set<number>([0, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99]),
+  disconnectFromClient: new Set<number>([
+    0, 0x04, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99,
+  ]),
   auth: new Set<number>([0, 0x18, 0x19]),
 }
 

@@ -81,7 +81,11 @@ function encodeConnect(body: ByteWriter, packet: ConnectPacket): void {
   if (will !== null) flags |= 0x04 | (will.qos << 3) | (will.retain ? 0x20 : 0)
   if (packet.password !== null) flags |= 0x40
   if (packet.username !== null) flags |= 0x80
-  body.string(packet.level === 3 ? 'MQIsdp' : 'MQTT').byte(packet.level).byte(flags).uint16(packet.keepAliveSeconds)
+  body
+    .string(packet.level === 3 ? 'MQIsdp' : 'MQTT')
+    .byte(packet.level)
+    .byte(flags)
+    .uint16(packet.keepAliveSeconds)
   if (packet.level === 5) encodeProperties(body, packet.properties)
   body.string(packet.clientId) // [MQTT-3.1.3-1]
   if (will !== null) {

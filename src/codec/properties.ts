@@ -55,7 +55,13 @@ export const willPropertiesContext = 0
 const T = PacketType
 const everyAnswer = [T.connack, T.puback, T.pubrec, T.pubrel, T.pubcomp, T.suback, T.unsuback, T.disconnect, T.auth]
 
-function row(id: number, name: keyof Properties, type: PropertyType, contexts: number[], isNonZero = false): PropertyRow {
+function row(
+  id: number,
+  name: keyof Properties,
+  type: PropertyType,
+  contexts: number[],
+  isNonZero = false,
+): PropertyRow {
   let allowedIn = 0
   for (const context of contexts) allowedIn |= 1 << context
   return { id, name, type, allowedIn, isNonZero }

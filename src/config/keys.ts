@@ -130,7 +130,7 @@ export const listenerKeys = {
   backlog: key(
     'backlog',
     count(1, 65_535),
-    511,
+    4096,
     'Connections that the operating system queues before they are accepted.',
   ),
 } as const satisfies KeyTable

@@ -34,7 +34,7 @@ export function createLog(
     const all = { ...fields, ...extra }
     writeLine(
       format === 'json'
-        ? JSON.stringify({ time, level: lineLevel, ...all, message })
+        ? escapeControls(JSON.stringify({ time, level: lineLevel, ...all, message }))
         : `${time} ${lineLevel.padEnd(5)} ${escapeText(message)}${textFields(all)}`,
     )
   }
@@ -72,6 +72,14 @@ function textFields(fields: LogFields): string {
     text += ` ${key}=${shown === '' || /[\s"=]/.test(shown) ? `"${shown.replaceAll('"', '\\"')}"` : shown}`
   }
   return text
+}
+
+/** JSON leaves some control characters as they are, and a terminal obeys them. */
+function escapeControls(json: string): string {
+  return json.replace(
+    /[\u007f-\u009f\u2028\u2029]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
 }
 
 /** Control characters, escape sequences and line separators as \u00XX, so that nobody can forge a line or drive a terminal. */

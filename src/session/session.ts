@@ -9,6 +9,7 @@ import { ReasonCode } from '../codec/reason-codes.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { ShareGroup } from '../routing/share-group.ts'
 import type { Subscriber, Subscription } from '../routing/subscription.ts'
+import type { ClientInfo } from './client-info.ts'
 import { Awaiting, InflightWindow } from './inflight-window.ts'
 
 /** Where a Session sends to while a connection is attached. */
@@ -60,6 +61,8 @@ export interface SessionContext {
 }
 
 export interface Will {
+  /** Whether the client may publish it, asked anew when the time has come. */
+  readonly mayPublish: () => boolean | Promise<boolean>
   readonly message: ApplicationMessage
   readonly topic: string
   readonly delaySeconds: number
@@ -74,7 +77,10 @@ const queueOverheadBytes = 64
 export class Session implements Subscriber {
   readonly clientId: string
   readonly #context: SessionContext
-  username: string | null = null
+  /** Who it was that connected last. */
+  client: ClientInfo | null = null
+  /** Of the listener that the client came through. */
+  mountPoint = ''
   /** Replaces %g in rules. */
   group: string | null = null
   expirySeconds = 0

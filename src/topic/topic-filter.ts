@@ -3,7 +3,8 @@
 
 /** [MQTT-4.7.1-1] [MQTT-4.7.1-2] [MQTT-4.7.3-1] [MQTT-4.7.3-2] [MQTT-4.7.3-3] */
 export function isValidTopicFilter(filter: string): boolean {
-  if (filter === '' || filter.includes('\0') || !filter.isWellFormed() || Buffer.byteLength(filter) > 0xffff) return false
+  if (filter === '' || filter.includes('\0') || !filter.isWellFormed() || Buffer.byteLength(filter) > 0xffff)
+    return false
   for (let at = 0; at < filter.length; at++) {
     const character = filter.charCodeAt(at)
     if (character !== 0x2b && character !== 0x23) continue
@@ -58,7 +59,9 @@ export function matchesFilter(filter: string, topic: string): boolean {
     }
     if (topicEnd === topic.length) {
       // `a/#` also matches `a`, the parent level.
-      return filterEnd === filter.length || (filter.charCodeAt(filterEnd + 1) === 0x23 && filterEnd + 2 === filter.length)
+      return (
+        filterEnd === filter.length || (filter.charCodeAt(filterEnd + 1) === 0x23 && filterEnd + 2 === filter.length)
+      )
     }
     if (filterEnd === filter.length) return false
     filterAt = filterEnd + 1

@@ -1,0 +1,49 @@
+// Proves the floors of ARCHITECTURE.md: a file imports from its own folder, from neighbours that are listed, and from
+// floors below; never from above. Prints one line per offence.
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+
+/** Folder -> folders that it may import from. */
+const allowed = {
+  base: [],
+  codec: ['base'],
+  topic: ['base'],
+  observe: ['base'],
+  config: ['base'],
+  routing: ['base', 'codec', 'topic'],
+  session: ['base', 'codec', 'topic', 'routing', 'observe'],
+  security: ['base', 'topic'],
+  transport: ['base'],
+  client: ['base', 'codec', 'topic', 'transport'],
+  broker: ['base', 'codec', 'topic', 'config', 'observe', 'routing', 'session', 'security', 'transport'],
+  instance: ['base', 'codec', 'topic', 'config', 'observe', 'routing', 'session', 'security', 'transport', 'broker'],
+  testing: ['base'],
+  cli: ['base', 'codec', 'topic', 'config', 'observe', 'security', 'transport', 'client', 'instance'],
+  '.': ['base', 'codec', 'topic', 'config', 'broker', 'security', 'instance'],
+}
+/** Types of the configuration are plain data that the edge may read as well. */
+const allowedTypes = { transport: ['config'] }
+
+let offences = 0
+for (const entry of readdirSync('src', { withFileTypes: true, recursive: true })) {
+  if (!entry.isFile() || !entry.name.endsWith('.ts')) continue
+  const file = join(entry.parentPath ?? entry.path, entry.name)
+  const folder = relative('src', dirname(file)).split('/')[0] || '.'
+  const isTest = entry.name.endsWith('.test.ts')
+  for (const [, type, target] of readFileSync(file, 'utf8').matchAll(
+    /^(?:import|export)\s+(type\s)?(?:[^'"]*?\sfrom\s+)?'(\.[^']+)'/gms,
+  )) {
+    const other = relative('src', join(dirname(file), target)).split('/')
+    const otherFolder = other.length === 1 ? '.' : other[0]
+    const known = allowed[folder]
+    const isFine =
+      otherFolder === folder ||
+      known?.includes(otherFolder) ||
+      (type !== undefined && allowedTypes[folder]?.includes(otherFolder)) ||
+      (isTest && known !== undefined)
+    if (isFine) continue
+    offences++
+    process.stderr.write(`${file}: ${folder} may not import ${otherFolder} (${target})\n`)
+  }
+}
+if (offences > 0) process.exit(1)
