@@ -295,12 +295,11 @@ describe('3.2 CONNACK', { concurrency: true }, () => {
       { levels: [5], broker: { limits: { keepAlive: '60s' } } },
       async ({ connect: open }) => {
         const a = await open()
-        const connack = await a.handshake({ keepAliveSeconds: 1 })
-        assert.equal(property(connack, P.serverKeepAlive), undefined)
-        await a.expectEnd(6000)
         const b = await open()
+        const connack = await a.handshake({ keepAliveSeconds: 1 })
         await b.handshake({ keepAliveSeconds: 3 })
-        await sleep(2500)
+        assert.equal(property(connack, P.serverKeepAlive), undefined)
+        await Promise.all([a.expectEnd(6000), sleep(2500)])
         await b.expectNothing()
       },
     )

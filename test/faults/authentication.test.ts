@@ -11,7 +11,7 @@ const onlyFor = (clientId: string, answer: () => Answer) => ({
   },
 })
 
-describe('authenticators', { concurrency: 8 }, () => {
+describe('authenticators', { concurrency: 32 }, () => {
   const failing: [string, () => Answer][] = [
     [
       'throws',
