@@ -1,6 +1,7 @@
 // Peers that never become clients: other protocols, silence, and announcements that would cost memory.
 import assert from 'node:assert/strict'
-import { describe } from 'node:test'
+import { describe, test } from 'node:test'
+import { withBroker } from '../kit/broker.ts'
 import { variantTest } from '../kit/variants.ts'
 import { connect, type Level } from '../kit/wire.ts'
 
@@ -29,6 +30,19 @@ describe('before CONNECT', { concurrency: true }, () => {
       await (await client()).expectNothing()
     })
   }
+
+  test('TLS on the plain port is told to the operator, and not a thousand times', async () => {
+    const lines: string[] = []
+    await withBroker({ writeLog: (line) => lines.push(line) }, async (broker) => {
+      for (let index = 0; index < 50; index++) {
+        const stranger = await broker.connect()
+        stranger.send(tlsHello)
+        await stranger.expectClosed()
+      }
+    })
+    const told = lines.filter((line) => /TLS/i.test(line))
+    assert.ok(told.length >= 1 && told.length <= 5, `${told.length} lines: ${told.slice(0, 3).join(' | ')}`)
+  })
 
   const impatient = { levels: [5] as Level[], broker: { listener: { connectTimeout: '1s' } } }
   variantTest('silence ends with the connect timeout', impatient, async ({ connect: open }) => {

@@ -27,6 +27,8 @@ export interface BrokerOptions {
   listener?: Record<string, unknown>
   /** Given to `broker.use`. */
   hooks?: Record<string, unknown>
+  /** Receives the log line by line; nothing is logged without it. */
+  writeLog?: (line: string) => void
 }
 
 /** The part of the library's public shape that the tests use. */
@@ -63,16 +65,16 @@ function parseAddress(address: string): Address {
 
 async function startLibrary(options: BrokerOptions, socketPath: string): Promise<LibraryBroker> {
   // Not resolved by the compiler, so that the tests type-check before the product is built.
-  const product = (await import('atollmq' as string)) as { createBroker(config: unknown): LibraryBroker }
-  const { listener = {}, hooks, ...config } = options
-  const library = product.createBroker({
-    ...config,
-    features: { sysInterval: 0, ...config.features },
-    listeners: {
-      tcp: { address: 'tcp://127.0.0.1:0', ...listener },
-      local: { address: `unix://${socketPath}`, ...listener },
-    },
-  })
+  const product = (await import('atollmq' as string)) as {
+    createBroker(config: unknown, surroundings?: { writeLog?: (line: string) => void }): LibraryBroker
+  }
+  const { listener = {}, hooks, writeLog, ...config } = options
+  const listeners = {
+    tcp: { address: 'tcp://127.0.0.1:0', ...listener },
+    local: { address: `unix://${socketPath}`, ...listener },
+  }
+  const features = { sysInterval: 0, ...config.features }
+  const library = product.createBroker({ ...config, features, listeners }, { writeLog })
   if (hooks) library.use(hooks)
   await library.start()
   return library
