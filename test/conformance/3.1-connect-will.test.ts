@@ -107,6 +107,36 @@ describe('3.1 CONNECT: the Will Message', { concurrency: true }, () => {
     }
 
     variantTest(
+      '[MQTT-3.1.2-15] [MQTT-3.3.1-6] a retained will without payload removes the retained message',
+      {},
+      async ({ client }) => {
+        const observer = await client()
+        await observer.publish({ topic: 'will', payload: 'x', retain: true })
+        await observer.subscribe(['will'])
+        await observer.expect('PUBLISH')
+        const a = await client({ will: { topic: 'will', payload: '', retain: true } })
+        a.destroy()
+        assert.equal((await observer.expect('PUBLISH')).payload.length, 0)
+        const later = await client()
+        await later.subscribe(['will'])
+        await later.expectNothing()
+      },
+    )
+
+    variantTest(
+      '[MQTT-3.1.2-10] [MQTT-3.14.4-3] nothing after DISCONNECT counts, not even a protocol error',
+      {},
+      async ({ client, level }) => {
+        const observer = await client()
+        await observer.subscribe(['#'])
+        const a = await client({ will })
+        a.send(disconnect({ level }), publish({ level, topic: 'late', payload: 'x' }), packet({ type: 0 }))
+        await a.expectClosed()
+        await observer.expectNothing()
+      },
+    )
+
+    variantTest(
       '[MQTT-3.1.2-7] a CONNECT without Will Flag replaces an earlier will',
       { levels: [5] },
       async ({ client }) => {

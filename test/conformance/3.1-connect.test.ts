@@ -440,6 +440,29 @@ describe('3.1 CONNECT', { concurrency: true }, () => {
     )
 
     variantTest(
+      '[MQTT-3.1.4-5] the longest will, user name and password are accepted',
+      {},
+      async ({ broker, client, connect: open }) => {
+        const { seen, hooks } = witness()
+        broker.library?.use(hooks)
+        const observer = await client()
+        await observer.subscribe(['will'])
+        const a = await open()
+        const longest = Buffer.alloc(65535, 'x')
+        await a.handshake({
+          clientId: 'a',
+          username: longest,
+          password: longest,
+          will: { topic: 'will', payload: longest },
+        })
+        assert.equal(seen.at(-1)?.username?.length, 65535)
+        assert.equal(seen.at(-1)?.password?.length, 65535)
+        a.destroy()
+        assert.equal((await observer.expect('PUBLISH')).payload.length, 65535)
+      },
+    )
+
+    variantTest(
       '[MQTT-3.1.4-1] before MQTT 5 a password needs a user name',
       { levels: [4] },
       async ({ connect: open }) => {
@@ -574,6 +597,18 @@ describe('3.1 CONNECT', { concurrency: true }, () => {
         await older.expectDisconnect(0x8e)
         await newer.expectNothing()
         await other.expectNothing()
+      },
+    )
+
+    variantTest(
+      '[MQTT-3.1.4-3] a takeover reaches over transports and versions',
+      {},
+      async ({ broker, client, transport }) => {
+        const older = await client({ clientId: 'same' })
+        const elsewhere = { level: 5, transport: transport === 'tcp' ? 'unix' : 'tcp' } as const
+        const newer = await broker.client({ clientId: 'same' }, elsewhere)
+        await older.expectDisconnect(0x8e)
+        await newer.expectNothing()
       },
     )
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { describe } from 'node:test'
 import { variantTest } from '../kit/variants.ts'
-import { P, pingreq, puback, pubcomp, publish, pubrec, pubrel } from '../kit/wire.ts'
+import { P, type Property, pingreq, puback, pubcomp, publish, pubrec, pubrel } from '../kit/wire.ts'
 
 describe('3.3.4 Receive Maximum', { concurrency: 16 }, () => {
   const five = { limits: { receiveMaximum: 5 } }
@@ -93,6 +93,52 @@ describe('3.3.4 Receive Maximum', { concurrency: 16 }, () => {
       },
     )
   }
+
+  variantTest(
+    '[MQTT-3.3.4-9] [MQTT-4.9.0-1] a smaller Receive Maximum holds for what is sent again after a reconnect',
+    { levels: [5] },
+    async ({ client }) => {
+      const kept = { clientId: 'a', cleanStart: false }
+      const session: Property[] = [[P.sessionExpiryInterval, 60]]
+      const a = await client({ ...kept, properties: session })
+      await a.subscribe(['t'], { qos: 1 })
+      const publisher = await client()
+      for (let index = 0; index < 6; index++) await publisher.publish({ topic: 't', payload: `${index}`, qos: 1 })
+      for (let index = 0; index < 6; index++) await a.expect('PUBLISH')
+      a.destroy()
+      const back = await client({ ...kept, properties: [...session, [P.receiveMaximum, 2]] })
+      await publisher.publish({ topic: 't', payload: '6', qos: 1 })
+      for (let index = 0; index < 7; index++) {
+        const message = await back.expect('PUBLISH')
+        assert.equal(message.payload.toString(), `${index}`)
+        assert.equal(message.dup, index < 6, 'DUP says whether it was sent before')
+        back.send(puback({ packetId: message.packetId! }))
+      }
+      await back.expectNothing()
+    },
+  )
+
+  variantTest(
+    '[MQTT-3.3.4-9] [MQTT-3.1.2-24] a message in flight that is too large for the new connection is given up',
+    { levels: [5] },
+    async ({ client }) => {
+      const kept = { clientId: 'a', cleanStart: false }
+      const session: Property[] = [[P.sessionExpiryInterval, 60]]
+      const a = await client({ ...kept, properties: session })
+      await a.subscribe(['t'], { qos: 2 })
+      const publisher = await client()
+      for (const qos of [1, 2]) await publisher.publish({ topic: 't', payload: 'x'.repeat(300), qos })
+      await publisher.publish({ topic: 't', payload: 'small', qos: 1 })
+      for (let index = 0; index < 3; index++) await a.expect('PUBLISH')
+      a.destroy()
+      const back = await client({
+        ...kept,
+        properties: [...session, [P.receiveMaximum, 1], [P.maximumPacketSize, 100]],
+      })
+      assert.equal((await back.expect('PUBLISH')).payload.toString(), 'small')
+      await back.expectNothing()
+    },
+  )
 
   variantTest(
     '[MQTT-3.3.4-9] the QoS 2 message that is refused by PUBREC gives its place back',

@@ -157,6 +157,40 @@ describe('3.3 PUBLISH', { concurrency: true }, () => {
       assert.equal((await subscriber.expect('PUBLISH')).topic, 't')
     })
 
+    variantTest(
+      '[MQTT-3.3.2-12] an alias set by a message that was refused or repeated is set all the same',
+      {
+        levels: [5],
+        broker: {
+          hooks: {
+            authorize: ({ action, topic }: { action: string; topic: string }) =>
+              action !== 'publish' || topic !== 'forbidden',
+          },
+        },
+      },
+      async ({ client }) => {
+        const subscriber = await client()
+        await subscriber.subscribe(['#'])
+        const a = await client()
+        assert.equal(await a.publish({ topic: 'forbidden', qos: 1, properties: [[P.topicAlias, 1]] }), 0x87)
+        assert.equal(await a.publish({ topic: '', qos: 1, properties: [[P.topicAlias, 1]] }), 0x87)
+        a.send(publish({ topic: 'forbidden', qos: 0, properties: [[P.topicAlias, 2]] }))
+        assert.equal(await a.publish({ topic: '', qos: 2, properties: [[P.topicAlias, 2]] }), 0x87)
+        a.send(
+          publish({ topic: 'x', qos: 2, packetId: 500 }),
+          publish({ topic: 'y', qos: 2, packetId: 500, dup: true, properties: [[P.topicAlias, 3]] }),
+        )
+        await a.expect('PUBREC')
+        await a.expect('PUBREC')
+        a.send(pubrel({ packetId: 500 }))
+        await a.expect('PUBCOMP')
+        assert.equal((await subscriber.expect('PUBLISH')).topic, 'x')
+        await a.publish({ topic: '', qos: 1, properties: [[P.topicAlias, 3]] })
+        assert.equal((await subscriber.expect('PUBLISH')).topic, 'y')
+        await subscriber.expectNothing()
+      },
+    )
+
     variantTest('[MQTT-3.3.2-12] an alias that was never set is refused', { levels: [5] }, async ({ client }) => {
       const a = await client()
       a.send(publish({ topic: '', properties: [[P.topicAlias, 5]] }))
