@@ -68,12 +68,16 @@ function* testFiles(folder) {
   }
 }
 
-/** Every call whose first argument is a string that begins with statement ids in brackets: `test('[MQTT-…] title', …`. */
+/**
+ * Every string that begins with statement ids in brackets, `'[MQTT-…] [MQTT-…] title'`: the name of a test, or of a row
+ * from which one is made. A name that holds nothing else has an empty title.
+ */
 function* namedTests(source) {
-  for (const [, , title] of source.matchAll(/[\w)]\(\s*(['"`])(\[MQTT-(?:\\.|(?!\1)[^\\])*)\1/g)) {
-    const ids = /^(?:\[MQTT-[^\]]*\]\s*)+/.exec(title)
-    if (ids === null) throw new Error(`the statement ids of a test lack their closing bracket: ${title}`)
-    const words = title.slice(ids[0].length).replace(/\$\{[^}]*\}/g, '…')
+  for (const match of source.matchAll(/(['"`])(\[MQTT-(?:\\.|(?!\1)[^\\])*)\1/g)) {
+    if (/\.(?:skip|todo)\(\s*$/.test(source.slice(Math.max(0, match.index - 40), match.index))) continue
+    const ids = /^(?:\[MQTT-[^\]]*\][\s,]*)+/.exec(match[2])
+    if (ids === null) throw new Error(`the statement ids of a test lack their closing bracket: ${match[2]}`)
+    const words = match[2].slice(ids[0].length).replace(/\$\{[^}]*\}/g, '…')
     yield { ids: ids[0].match(/MQTT-[^\],\s]+/g), title: words.replace(/\\(.)/g, '$1').replace(/\s+/g, ' ').trim() }
   }
 }
@@ -134,7 +138,7 @@ function renderPage() {
     }
     const cell = []
     if (reason !== null) cell.push(escapeCell(reason))
-    for (const { file, title } of tests) cell.push(`\`${file}\`: ${escapeCell(title)}`)
+    for (const { file, title } of tests) cell.push(`\`${file}\`${title === '' ? '' : `: ${escapeCell(title)}`}`)
     lines.push(`| ${id} | ${applies} | ${escapeCell(wording)} | ${cell.join('<br>')} |`)
   }
   return `${lines.join('\n')}\n`

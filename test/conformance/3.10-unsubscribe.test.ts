@@ -5,7 +5,7 @@ import { P, pingreq, properties, property, puback, pubcomp, pubrec, unsubscribe 
 
 variantTest(
   '[MQTT-3.10.1-1] UNSUBSCRIBE with other fixed header flags than 0010 ends the connection',
-  {},
+  { levels: [4, 5] },
   async ({ client, level }) => {
     for (const fixedFlags of [0, 1, 3, 6, 10, 15]) {
       const bad = await client()

@@ -109,7 +109,7 @@ test('the user name that a method finds is the one that rules see', async () => 
   await withBroker({ hooks: { enhancedAuthenticators: [toy], authorize } }, async (broker) => {
     const client = await broker.connect()
     await client.handshake({ username: 'eve', properties: method('TOY', 'user:ada') })
-    assert.equal(await client.publish({ topic: 'a', qos: 1 }), 0)
+    assert.ok([0, 0x10].includes(await client.publish({ topic: 'a', qos: 1 })))
     assert.ok(seen.length > 0)
     assert.deepEqual([...new Set(seen)], ['ada'])
   })

@@ -35,8 +35,7 @@ variantTest(
     subscriber.send(pubrec({ level, packetId: ids[4] })) // e is done
     await subscriber.expect('PUBREL')
     subscriber.send(pubcomp({ level, packetId: ids[4] }))
-    await subscriber.fence()
-    subscriber.destroy()
+    await subscriber.disconnect()
     await publisher.publish({ topic: 't', qos: 1, payload: 'f' })
 
     const back = await client(keep)
@@ -63,7 +62,7 @@ variantTest(
     const two = await subscriber.expect('PUBLISH')
     subscriber.send(pubrec({ level, packetId: two.packetId! }))
     await subscriber.expect('PUBREL')
-    await sleep(500)
+    await sleep(250)
     await subscriber.expectNothing()
   },
 )

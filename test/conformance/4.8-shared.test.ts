@@ -21,7 +21,6 @@ variantTest(
   { levels: [5] },
   async ({ client }) => {
     const bad = [
-  
       '$share/',
       '$share/x',
       '$share/x/',

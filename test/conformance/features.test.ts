@@ -167,7 +167,7 @@ variantTest(
   },
 )
 
-variantTest('request and response', { levels: [5] }, async ({ client, broker }) => {
+variantTest('[MQTT-3.3.2-15] [MQTT-3.3.2-16] request and response', { levels: [5] }, async ({ client, broker }) => {
   const requester = await client()
   const responder = await broker.client({}, { transport: 'unix' })
   await responder.subscribe(['service/add'])
@@ -183,8 +183,8 @@ variantTest('request and response', { levels: [5] }, async ({ client, broker }) 
       ],
     })
     const request = await responder.expect('PUBLISH')
-    assert.equal(property(request, P.responseTopic), 'answers/me') // [MQTT-3.3.2-15]
-    assert.deepEqual(property(request, P.correlationData), correlation) // [MQTT-3.3.2-16]
+    assert.equal(property(request, P.responseTopic), 'answers/me')
+    assert.deepEqual(property(request, P.correlationData), correlation)
     await responder.publish({
       topic: property(request, P.responseTopic) as string,
       payload: String(Number(question[0]) * 2),
@@ -282,6 +282,55 @@ variantTest(
         const message = await subscriber.expect('PUBLISH')
         assert.equal(message.payload.toString(), `${level} ${transport}`)
         assert.equal(message.properties.length, level === 5 && name.startsWith('v5') ? 2 : 0)
+      }
+    }
+  },
+)
+
+variantTest(
+  '[MQTT-3.3.2-17] [MQTT-3.3.2-18] user properties arrive as they were given, also from a queue',
+  { levels: [5] },
+  async ({ client }) => {
+    const list: Property[] = ['z', 'a', 'z', '', 'a', '__proto__'].map((name, index) => [
+      P.userProperty,
+      [name, index === 4 ? '' : `${index} ü`],
+    ])
+    const keep = { clientId: 'a', cleanStart: false, properties: [[P.sessionExpiryInterval, 60]] as Property[] }
+    const sleeper = await client(keep)
+    await sleeper.subscribe([{ filter: 't', qos: 1 }])
+    await sleeper.disconnect()
+    const live = await client()
+    await live.subscribe(['t'])
+    await (await client()).publish({ topic: 't', qos: 1, payload: 'x', properties: list })
+    assert.deepEqual((await live.expect('PUBLISH')).properties, list)
+    assert.deepEqual((await (await client(keep)).expect('PUBLISH')).properties, list)
+  },
+)
+
+variantTest(
+  '[MQTT-3.3.2-14] a Response Topic with a wildcard ends the connection',
+  { levels: [5] },
+  async ({ client, connect }) => {
+    for (const responseTopic of ['a/+', '#', 'a+b']) {
+      const bad = await client()
+      bad.send(publish({ topic: 't', payload: 'x', properties: [[P.responseTopic, responseTopic]] }))
+      await bad.expectDisconnect(0x82)
+      const will = await connect()
+      will.sendConnect({ will: { topic: 't', properties: [[P.responseTopic, responseTopic]] } })
+      await will.expectRefused(0x82)
+    }
+  },
+)
+
+variantTest(
+  '[MQTT-3.1.3-4] [MQTT-3.1.3-11] [MQTT-3.1.3-12] a string of CONNECT that is not UTF-8 is refused',
+  {},
+  async ({ connect }) => {
+    for (const bytes of [Buffer.from([0xc3, 0x28]), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from([0x61, 0])]) {
+      for (const options of [{ clientId: bytes }, { will: { topic: bytes } }, { username: bytes }]) {
+        const bad = await connect()
+        bad.sendConnect(options)
+        await bad.expectRefused(0x81)
       }
     }
   },

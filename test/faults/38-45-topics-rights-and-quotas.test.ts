@@ -275,6 +275,7 @@ test('fault 45: rights taken away while the client is connected or away', async 
     for (const topic of ['open/1', 'secret/1', 'open/2']) await acknowledge(online, topic)
     const first = await shut.expect('PUBLISH') // its window is shut, the other two wait for it
     isAllowed = false
+    broker.library?.rightsChanged()
     await send('secret/2')
     await send('open/3')
     await acknowledge(online, 'open/3')

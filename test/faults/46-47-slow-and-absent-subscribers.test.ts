@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { connect as connectSocket, type Socket } from 'node:net'
-import { test } from 'node:test'
+import { describe, test } from 'node:test'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { type BrokerUnderTest, type TransportName, withBroker } from '../kit/broker.ts'
@@ -72,26 +72,6 @@ for (const transport of ['tcp', 'unix'] as const) {
       socket.destroy()
     }))
 }
-
-test('fault 46: a connection that takes nothing for long enough is closed', () =>
-  withBroker({ limits: { outputBytes: 64 * 1024, stallTimeout: 1 } }, async (broker) => {
-    const socket = await stoppedSubscriber(broker, 'unix', 0)
-    const publisher = await broker.client()
-    const payload = Buffer.alloc(64 * 1024)
-    const watcher = await broker.client()
-    let isPresent = true
-    const startedMs = performance.now()
-    while (isPresent && performance.now() - startedMs < 2 * DEADLINE_MS) {
-      for (let number = 0; number < 10; number++) publisher.send(publish({ topic: 't', payload }))
-      await publisher.fence()
-      await new Promise((resolve) => setTimeout(resolve, 100))
-      // The end of a connection shows on our side as soon as the socket is written to.
-      socket.write(Buffer.from([0xc0, 0]))
-      isPresent = !socket.destroyed && socket.writable
-    }
-    assert.equal(isPresent, false, 'the broker has closed the connection')
-    await watcher.expectNothing()
-  }))
 
 variantTest(
   'fault 46: with the policy `disconnect` a full queue ends the connection with 0x97',
@@ -208,16 +188,54 @@ test('fault 47: all queues together have a limit, too', () =>
     assert.ok(count > 0 && count <= 50, `${count} messages of 10 000 bytes were kept`)
   }))
 
-test('fault 47: no session is kept longer than the broker allows, and the client is told', () =>
-  withBroker({ limits: { sessionExpiry: 1 } }, async (broker) => {
-    const client = await broker.connect()
-    const connack = await client.handshake(keep)
-    assert.deepEqual(
-      connack.properties.filter(([id]) => id === P.sessionExpiryInterval),
-      [[P.sessionExpiryInterval, 1]],
-    )
-    await client.disconnect()
-    await new Promise((resolve) => setTimeout(resolve, 2200))
-    const back = await broker.connect()
-    assert.equal((await back.handshake(keep)).sessionPresent, false)
-  }))
+describe('what takes seconds', { concurrency: true }, () => {
+  test('fault 46: a connection that takes nothing for long enough is closed', () =>
+    withBroker({ limits: { outputBytes: 64 * 1024, stallTimeout: 1 } }, async (broker) => {
+      const socket = await stoppedSubscriber(broker, 'unix', 0)
+      const publisher = await broker.client()
+      const payload = Buffer.alloc(64 * 1024)
+      const watcher = await broker.client()
+      let isPresent = true
+      const startedMs = performance.now()
+      while (isPresent && performance.now() - startedMs < 2 * DEADLINE_MS) {
+        for (let number = 0; number < 10; number++) publisher.send(publish({ topic: 't', payload }))
+        await publisher.fence()
+        await new Promise((resolve) => setTimeout(resolve, 100))
+        // The end of a connection shows on our side as soon as the socket is written to.
+        socket.write(Buffer.from([0xc0, 0]))
+        isPresent = !socket.destroyed && socket.writable
+      }
+      assert.equal(isPresent, false, 'the broker has closed the connection')
+      await watcher.expectNothing()
+    }))
+
+  test('fault 47: no session is kept longer than the broker allows, and the client is told', () =>
+    withBroker({ limits: { sessionExpiry: 1 } }, async (broker) => {
+      const client = await broker.connect()
+      const connack = await client.handshake(keep)
+      assert.deepEqual(
+        connack.properties.filter(([id]) => id === P.sessionExpiryInterval),
+        [[P.sessionExpiryInterval, 1]],
+      )
+      await client.disconnect()
+      await new Promise((resolve) => setTimeout(resolve, 2200))
+      const back = await broker.connect()
+      assert.equal((await back.handshake(keep)).sessionPresent, false)
+    }))
+
+  test('fault 47: what is dropped is counted under $SYS', () =>
+    withBroker({ features: { sysInterval: 1 }, limits: { queueMessages: 5 } }, async (broker) => {
+      const away = await broker.client(keep)
+      await away.subscribe([{ filter: 't', qos: 1 }])
+      await away.disconnect()
+      const small = await broker.client({ properties: [[P.maximumPacketSize, 200]] })
+      await small.subscribe(['big'])
+      const publisher = await broker.client()
+      for (let number = 0; number < 12; number++) await publisher.publish({ topic: 't', qos: 1, payload: 'x' })
+      await publisher.publish({ topic: 'big', payload: Buffer.alloc(300) })
+      const watcher = await broker.client()
+      await watcher.subscribe(['$SYS/broker/publish/messages/dropped'])
+      let count = ''
+      while (count !== '8') count = (await watcher.expect('PUBLISH')).payload.toString()
+    }))
+})
