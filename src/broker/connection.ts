@@ -3,7 +3,12 @@
 import { ProtocolError } from '../base/errors.ts'
 import { LifeCycle, type Transitions } from '../base/life-cycle.ts'
 import { Timer } from '../base/timer-wheel.ts'
-import { type ApplicationMessage, measurePublish, type PublishForm, writePublish } from '../codec/application-message.ts'
+import {
+  type ApplicationMessage,
+  measurePublish,
+  type PublishForm,
+  writePublish,
+} from '../codec/application-message.ts'
 import { decodePacket, levelToAnswer } from '../codec/decode.ts'
 import { encodePacket } from '../codec/encode.ts'
 import { PacketType, type ProtocolLevel, packetTypeName, type Qos } from '../codec/packet-types.ts'
@@ -162,7 +167,8 @@ export class Connection implements NetworkReceiver, Outlet {
           const byte = buffer[bodyStart++]
           length |= (byte & 0x7f) << shift
           if (byte < 0x80) {
-            if (byte === 0) throw new ProtocolError(ReasonCode.malformedPacket, 'Remaining Length is not in its shortest form')
+            if (byte === 0)
+              throw new ProtocolError(ReasonCode.malformedPacket, 'Remaining Length is not in its shortest form')
             shift = -1
             break
           }
@@ -191,7 +197,8 @@ export class Connection implements NetworkReceiver, Outlet {
   #checkEarly(firstByte: number, packetBytes: number): void {
     if (this.phase === 'awaiting-connect') this.#checkFirstByte(firstByte)
     const limit = Math.min(connectLimitBytes, this.listener.maxPacketSizeBytes)
-    if (packetBytes > limit) throw new ProtocolError(ReasonCode.packetTooLarge, `a first packet of ${packetBytes} bytes`)
+    if (packetBytes > limit)
+      throw new ProtocolError(ReasonCode.packetTooLarge, `a first packet of ${packetBytes} bytes`)
   }
 
   /** [MQTT-3.1.0-1] */
@@ -460,7 +467,10 @@ export class Connection implements NetworkReceiver, Outlet {
     if (error === closedAlready || !this.isOpen) return
     if (!(error instanceof ProtocolError)) {
       // A bug of ours ends this connection, not the broker.
-      this.broker.log.error('internal error', { error: error instanceof Error ? (error.stack ?? '') : String(error), ...this.logFields() })
+      this.broker.log.error('internal error', {
+        error: error instanceof Error ? (error.stack ?? '') : String(error),
+        ...this.logFields(),
+      })
       this.disconnect(ReasonCode.implementationSpecificError, 'internal error')
       return
     }
@@ -763,5 +773,8 @@ function withoutProblemInformation(packet: Packet, isWanted: boolean): Packet {
 
 function withoutExtras(packet: Packet): Packet {
   if (!('properties' in packet) || packet.properties === undefined) return packet
-  return { ...packet, properties: { ...packet.properties, reasonString: undefined, userProperties: undefined } } as Packet
+  return {
+    ...packet,
+    properties: { ...packet.properties, reasonString: undefined, userProperties: undefined },
+  } as Packet
 }

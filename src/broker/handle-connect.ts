@@ -98,7 +98,8 @@ export function authenticated(
   connection.info = { clientId, username, peer: network.peer, listener: listener.name, level: packet.level }
   const right = packet.will === null || mayPublishWill(connection, packet.will)
   const proceed = (isAllowed: boolean | null) => {
-    if (isAllowed !== true) throw new ProtocolError(ReasonCode.notAuthorized, 'not allowed to publish to the will topic')
+    if (isAllowed !== true)
+      throw new ProtocolError(ReasonCode.notAuthorized, 'not allowed to publish to the will topic')
     const verdict = broker.runConnectHooks(connection.info!)
     const finish = (reasonCode: number | null) => {
       if (reasonCode === null) throw new ProtocolError(ReasonCode.serverUnavailable, 'a hook failed')
@@ -129,7 +130,11 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
   const { broker } = connection
   const { limits } = broker
   const isVersion5 = packet.level === 5
-  const requestedExpiry = isVersion5 ? (packet.properties.sessionExpiryInterval ?? 0) : packet.cleanStart ? 0 : neverExpires
+  const requestedExpiry = isVersion5
+    ? (packet.properties.sessionExpiryInterval ?? 0)
+    : packet.cleanStart
+      ? 0
+      : neverExpires
   const expirySeconds = broker.grantedExpiry(requestedExpiry)
   const { session, isPresent } = openSession(connection, clientId, packet.cleanStart)
   session.client = connection.info
@@ -183,7 +188,11 @@ function describeServer(
 }
 
 /** The Session of this client: taken over from another connection, resumed, or new. [MQTT-3.1.4-3] [MQTT-3.1.4-4] */
-function openSession(connection: Connection, clientId: string, isClean: boolean): { session: Session; isPresent: boolean } {
+function openSession(
+  connection: Connection,
+  clientId: string,
+  isClean: boolean,
+): { session: Session; isPresent: boolean } {
   const { broker } = connection
   const { sessions } = broker
   let existing = sessions.get(clientId)

@@ -1,6 +1,11 @@
 // A PUBLISH from a client: this is the hot path. No string, promise or object is made for a message of a known topic.
 import { ProtocolError } from '../base/errors.ts'
-import { type ApplicationMessage, parsePublish, rewriteTopic, rewrittenLengthLimit } from '../codec/application-message.ts'
+import {
+  type ApplicationMessage,
+  parsePublish,
+  rewriteTopic,
+  rewrittenLengthLimit,
+} from '../codec/application-message.ts'
 import { PacketType } from '../codec/packet-types.ts'
 import { ReasonCode } from '../codec/reason-codes.ts'
 import { isValidUtf8 } from '../codec/utf8.ts'

@@ -16,7 +16,11 @@ export function handleSubscribe(connection: Connection, packet: SubscribePacket)
     throw new ProtocolError(ReasonCode.protocolError, 'No Local on a shared subscription') // [MQTT-3.8.3-4]
   }
   if (connection.session!.inboundQos2?.has(packet.packetId) === true) {
-    answer(connection, packet, packet.subscriptions.map(() => ReasonCode.packetIdentifierInUse))
+    answer(
+      connection,
+      packet,
+      packet.subscriptions.map(() => ReasonCode.packetIdentifierInUse),
+    )
     return
   }
   const identifier = packet.properties?.subscriptionIdentifiers?.[0] ?? null

@@ -6,11 +6,12 @@ import { OperatorError } from '../base/errors.ts'
 import type { BrokerEvents } from '../broker/broker.ts'
 import type { BrokerHooks } from '../broker/hooks.ts'
 import { LocalClient } from '../broker/local-client.ts'
-import type { InstanceConfig, ListenerConfig } from '../config/instance-config.ts'
-import type { InstanceInput } from '../config/keys.ts'
+import type { InstanceConfig } from '../config/instance-config.ts'
+import type { InstanceInput, listenerKeys, SectionInput } from '../config/keys.ts'
 import { instanceFromInput } from '../config/resolve-instance.ts'
-import { createLog, type Log } from '../observe/log.ts'
-import { createSilentLog } from '../observe/log.ts'
+import type { Counters } from '../observe/counters.ts'
+import { createLog, createSilentLog, type Log } from '../observe/log.ts'
+import type { ListenerPhase } from '../transport/listener.ts'
 import { StreamConnection } from '../transport/stream-connection.ts'
 import { addressGrammar } from './address-grammar.ts'
 import { Instance, type InstancePhase } from './instance.ts'
@@ -37,25 +38,46 @@ export interface ListenerInfo {
   readonly name: string
   /** The real one: with the port that the system chose when 0 was asked for. */
   readonly address: string
-  readonly phase: string
+  readonly phase: ListenerPhase
   readonly connections: number
 }
+
+/** What grew since the start, and what there is at this moment. */
+export type BrokerCounters = Readonly<
+  Record<
+    | keyof Counters
+    | 'sessions'
+    | 'subscriptions'
+    | 'retainedMessages'
+    | 'retainedBytes'
+    | 'queuedMessages'
+    | 'queuedBytes'
+    | 'outputBytes',
+    number
+  >
+>
+
+/** The keys of a listener that mean something for a stream. */
+export type StreamOptions = {
+  /** Shown as `memory:name` in log lines, hooks and events; `stream` when absent. */
+  name?: string
+} & Pick<
+  SectionInput<typeof listenerKeys>,
+  'protocols' | 'anonymous' | 'connectTimeout' | 'maxPacketSize' | 'receiveMaximum' | 'mountPoint'
+>
 
 /** One broker. See docs/library.md. */
 export class AtollBroker {
   readonly #instance: Instance
   readonly #config: InstanceConfig
-  readonly #localClients = new Set<LocalClient>()
+  #starting: Promise<void> | null = null
+  #stopping: Promise<void> | null = null
 
   /** @throws ConfigError with every finding */
   constructor(input: BrokerInput, surroundings: BrokerSurroundings) {
     const { name = 'default', ...rest } = input
     const clock = surroundings.clock ?? createSystemClock()
-    this.#config = instanceFromInput(rest as InstanceInput, {
-      name,
-      workingDirectory: process.cwd(),
-      grammar: addressGrammar(process.platform),
-    })
+    this.#config = instanceFromInput(rest, surroundingsOfConfig(name))
     this.#instance = new Instance(this.#config, {
       clock,
       log: logOf(this.#config, clock, surroundings.writeLog),
@@ -86,7 +108,7 @@ export class AtollBroker {
   }
 
   /** A copy of all counters at this moment. */
-  get counters(): Readonly<Record<string, number>> {
+  get counters(): BrokerCounters {
     const { broker } = this.#instance
     return {
       ...broker.counters,
@@ -102,16 +124,32 @@ export class AtollBroker {
     }
   }
 
-  /** @throws OperatorError; nothing is left open then */
+  /**
+   * Opens the listeners. A broker starts once.
+   * @throws OperatorError; nothing is left open then
+   */
   async start(): Promise<this> {
-    await this.#instance.start()
+    if (this.phase !== 'created') {
+      const fix = 'create another one with createBroker'
+      throw new OperatorError('already-started', `the broker cannot start: it is ${this.phase}`, { fix })
+    }
+    this.#starting = this.#instance.start()
+    await this.#starting
     return this
   }
 
-  /** Parts with all clients and closes all listeners, within the grace period. */
-  async stop(): Promise<void> {
-    for (const client of [...this.#localClients]) await client.close()
-    this.#localClients.clear()
+  /** Parts with all clients and closes all listeners, within the grace period. Harmless when called again or too early. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async #stop(): Promise<void> {
+    // Whether it succeeded is the business of the one who started it.
+    await this.#starting?.catch(() => {})
+    for (const { outlet } of this.#instance.broker.sessions.values()) {
+      if (outlet instanceof LocalClient) outlet.disconnect()
+    }
     await this.#instance.stop()
   }
 
@@ -141,12 +179,13 @@ export class AtollBroker {
     return this
   }
 
-  /** A client without a socket. Its Session ends with `close`; another one of the same name takes over. */
+  /**
+   * A client without a socket. Its Session ends with `close`; another client of the same name takes over.
+   * @throws OperatorError `not-running`
+   */
   client(clientId: string): LocalClient {
-    if (this.phase !== 'running') throw new OperatorError('not-running', 'the broker does not run', { fix: 'await start()' })
-    const client = new LocalClient(this.#instance.broker, clientId)
-    this.#localClients.add(client)
-    return client
+    this.#assertRunning()
+    return new LocalClient(this.#instance.broker, clientId)
   }
 
   /** Parts with a client. @returns false when there is none of this name */
@@ -161,18 +200,28 @@ export class AtollBroker {
 
   /**
    * Serves MQTT over a stream of the program's own: one side of an in-memory pair, a tunnel, a pipe.
-   * @param options as of a listener; the defaults are those of every listener
+   * @param options the keys and defaults of a listener
+   * @throws OperatorError `not-running`, ConfigError for options
    */
-  accept(stream: Duplex, options: { name?: string } & Partial<Omit<ListenerConfig, 'name' | 'address'>> = {}): void {
-    const { name = 'stream', ...rest } = options
+  accept(stream: Duplex, options: StreamOptions = {}): void {
+    this.#assertRunning()
+    const { name = 'stream', ...keys } = options
     const { broker } = this.#instance
-    const template = instanceFromInput(
-      { listeners: { [name]: 'tcp://127.0.0.1:0' } } as InstanceInput,
-      { name, workingDirectory: '/', grammar: addressGrammar(process.platform) },
-    ).listeners[0]
-    const config: ListenerConfig = { ...template, ...rest, name, address: 'stream' }
-    broker.accept(new StreamConnection(stream, name, broker.loop), config)
+    // As a loopback listener: whoever holds the stream is this program's own guest.
+    const listeners = { [name]: { ...keys, address: 'tcp://127.0.0.1:0' } }
+    const config = instanceFromInput({ listeners }, surroundingsOfConfig(name)).listeners[0]
+    broker.accept(new StreamConnection(stream, name, broker.loop), { ...config, address: 'stream' })
   }
+
+  #assertRunning(): void {
+    if (this.phase === 'running') return
+    const fix = this.phase === 'created' || this.phase === 'starting' ? 'await start()' : 'create another one'
+    throw new OperatorError('not-running', `the broker does not run: it is ${this.phase}`, { fix })
+  }
+}
+
+function surroundingsOfConfig(name: string): Parameters<typeof instanceFromInput>[1] {
+  return { name, workingDirectory: process.cwd(), grammar: addressGrammar(process.platform) }
 }
 
 function logOf(config: InstanceConfig, clock: Clock, writeLog: ((line: string) => void) | undefined): Log {

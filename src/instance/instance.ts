@@ -123,8 +123,8 @@ export class Instance {
     const listener = createListener(
       config,
       { platform, runDir, inheritedFds, log, clock },
-      (socket, peer, released) => {
-        broker.accept(new SocketConnection(socket, peer, broker.loop, released), config)
+      (handle, peer, released) => {
+        broker.accept(new SocketConnection(handle, peer, broker.loop, released), config)
       },
     )
     await listener.start()

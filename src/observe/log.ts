@@ -84,8 +84,7 @@ function escapeControls(json: string): string {
 
 /** Control characters, escape sequences and line separators as \u00XX, so that nobody can forge a line or drive a terminal. */
 export function escapeText(text: string): string {
-  return text.replace(
-    /[\u0000-\u001f\u007f-\u009f\u2028\u2029\\]/g,
-    (character) => (character === '\\' ? '\\\\' : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`),
+  return text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\\]/g, (character) =>
+    character === '\\' ? '\\\\' : `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
 }

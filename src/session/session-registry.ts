@@ -41,12 +41,7 @@ export class SessionRegistry {
   }
 
   create(clientId: string): Session {
-    const session = new Session(
-      clientId,
-      this.#context,
-      this.#onExpiry,
-      this.#onWill,
-    )
+    const session = new Session(clientId, this.#context, this.#onExpiry, this.#onWill)
     this.#sessions.set(clientId, session)
     return session
   }

@@ -1,7 +1,8 @@
 // What outlives a connection (chapter 4.1): Subscriptions, messages in flight in both directions, the queue, the Will.
 // `deliver` is the one gate for live, retained and queued messages. Knows no bytes on a wire: it writes to an Outlet.
-import { ProtocolError } from '../base/errors.ts'
+
 import { Deque } from '../base/deque.ts'
+import { ProtocolError } from '../base/errors.ts'
 import { Timer } from '../base/timer-wheel.ts'
 import type { ApplicationMessage } from '../codec/application-message.ts'
 import type { Qos } from '../codec/packet-types.ts'

@@ -5,6 +5,11 @@ class MemoryEnd extends Duplex {
   other: MemoryEnd | null = null
   #continue: (() => void) | null = null
 
+  constructor() {
+    // As a socket: whoever reads the end answers with its own.
+    super({ allowHalfOpen: false })
+  }
+
   override _read(): void {
     const proceed = this.#continue
     this.#continue = null
@@ -33,7 +38,8 @@ class MemoryEnd extends Duplex {
     proceed?.()
     const { other } = this
     this.other = null
-    if (other !== null && !other.destroyed) setImmediate(() => other.destroy())
+    // After an orderly end the other may still read what lies there.
+    if (other !== null && !other.destroyed && !this.writableFinished) setImmediate(() => other.destroy())
     done(error)
   }
 }

@@ -1,6 +1,7 @@
 // A Listener: a named endpoint that accepts Network Connections and hands each to its owner, paused. It limits how many
 // there are and how fast they come. Knows neither MQTT nor what becomes of a connection, except that it has closed.
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { getSystemErrorName } from 'node:util'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { LifeCycle, type Transitions } from '../base/life-cycle.ts'
@@ -14,6 +15,7 @@ import { describeListenError } from './listen-error.ts'
 import { listenOnce } from './listen-once.ts'
 import { LogThrottle } from './log-throttle.ts'
 import { unixPathOfDescriptor } from './socket-owner.ts'
+import { interceptConnections, type StreamHandle, takeHandle } from './stream-handle.ts'
 import type { TransportLog } from './transport-log.ts'
 import { type BoundUnixSocket, bindUnixSocket } from './unix-socket.ts'
 
@@ -65,10 +67,10 @@ export interface Listener {
 }
 
 /**
- * Given each connection: a socket that is paused and that nobody reads.
- * @param released to be called once, when the connection has closed: the socket itself may be taken apart
+ * Given each connection, of which nobody reads yet.
+ * @param released to be called once, when the connection has closed
  */
-export type Accept = (socket: Socket, peer: Peer, released: () => void) => void
+export type Accept = (handle: StreamHandle, peer: Peer, released: () => void) => void
 
 /** Creates a listener in memory. */
 export function createListener(config: ListenerConfig, environment: ListenerEnvironment, accept: Accept): Listener {
@@ -105,19 +107,19 @@ class SocketListener implements Listener {
     this.#limitWarning = new LogThrottle(log, clock)
     this.#errorWarning = new LogThrottle(log, clock)
     this.#throttle =
-      config.connectRate > 0 ? new ConnectionThrottle(config.connectRate, clock, (socket) => this.#admit(socket)) : null
+      config.connectRate > 0
+        ? new ConnectionThrottle(config.connectRate, clock, (socket) => this.#admitSocket(socket))
+        : null
     const listener = this
     this.#onWaitingClose = function () {
       listener.#connections--
       listener.#throttle?.forget(this)
     }
-    this.#server = createServer({ pauseOnConnect: true, noDelay: true, allowHalfOpen: false })
+    this.#server = createServer({ pauseOnConnect: true, allowHalfOpen: false })
     this.#server.on('connection', (socket) => this.#onConnection(socket))
     this.#server.on('error', (error) => {
       // What goes wrong before is the answer of `start`.
-      if (this.phase !== 'listening') return
-      this.counters.acceptErrors++
-      this.#errorWarning.warn('cannot accept a connection', { listener: config.name, error: error.message })
+      if (this.phase === 'listening') this.#countAcceptError(error.message)
     })
   }
 
@@ -165,6 +167,11 @@ class SocketListener implements Listener {
       throw error
     }
     this.#life.to('listening')
+    // Sockets that wait for the rate are noticed when they close; nobody else needs a Socket here.
+    if (this.#throttle === null) {
+      const onError = (status: number) => this.#countAcceptError(getSystemErrorName(status))
+      interceptConnections(this.#server, (handle) => this.#onHandle(handle), onError)
+    }
     this.#environment.log.info('listener started', { listener: this.config.name, address: this.#address })
   }
 
@@ -221,21 +228,30 @@ class SocketListener implements Listener {
     this.#sharedPeer = unixPeer(path)
   }
 
-  #onConnection(socket: Socket): void {
-    // While starting only other starters can come here, to see whether somebody listens.
-    if (this.phase !== 'listening') {
-      socket.destroy()
-      return
-    }
+  /** While starting only other starters can come, to see whether somebody listens. */
+  #takesOneMore(): boolean {
+    if (this.phase !== 'listening') return false
     const { maxConnections } = this.config
     if (maxConnections > 0 && this.#connections >= maxConnections) {
-      socket.destroy()
       this.#countRefused('maxConnections', maxConnections)
-      return
+      return false
     }
     this.#connections++
+    return true
+  }
+
+  #onHandle(handle: StreamHandle): void {
+    if (this.#takesOneMore()) this.#admit(handle)
+    else handle.close()
+  }
+
+  #onConnection(socket: Socket): void {
+    if (!this.#takesOneMore()) {
+      socket.destroy()
+      return
+    }
     if (this.#throttle === null) {
-      this.#admit(socket)
+      this.#admitSocket(socket)
       return
     }
     socket.on('close', this.#onWaitingClose)
@@ -247,17 +263,29 @@ class SocketListener implements Listener {
     }
   }
 
-  #admit(socket: Socket): void {
-    const peer = this.#sharedPeer ?? tcpPeer(socket)
+  #admitSocket(socket: Socket): void {
     socket.off('close', this.#onWaitingClose)
-    if (peer === null || socket.destroyed) {
+    const handle = takeHandle(socket)
+    if (handle !== null) this.#admit(handle)
+    else this.#connections--
+  }
+
+  #admit(handle: StreamHandle): void {
+    const peer = this.#sharedPeer ?? tcpPeer(handle)
+    if (peer === null) {
       this.counters.acceptErrors++
       this.#connections--
-      socket.destroy()
+      handle.close()
       return
     }
+    handle.setNoDelay?.(true)
     this.counters.accepted++
-    this.#accept(socket, peer, this.#released)
+    this.#accept(handle, peer, this.#released)
+  }
+
+  #countAcceptError(error: string): void {
+    this.counters.acceptErrors++
+    this.#errorWarning.warn('cannot accept a connection', { listener: this.config.name, error })
   }
 
   #countRefused(limit: string, value: number): void {
@@ -282,14 +310,14 @@ function listenOptions(
 }
 
 /** Null when the peer has gone already. */
-function tcpPeer(socket: Socket): Peer | null {
-  const { remoteAddress, remotePort } = socket
-  if (remoteAddress === undefined || remotePort === undefined) return null
+function tcpPeer(handle: StreamHandle): Peer | null {
+  const name: { address?: string; port?: number } = {}
+  if (handle.getpeername?.(name) !== 0 || name.address === undefined || name.port === undefined) return null
   // An IPv4 client of a listener for both families shows as IPv6; people and access rules know it as IPv4.
   const address =
-    remoteAddress.startsWith('::ffff:') && remoteAddress.includes('.') ? remoteAddress.slice(7) : remoteAddress
-  const label = formatHostPort(address, remotePort)
-  return { transport: 'tcp', address, port: remotePort, pid: null, uid: null, gid: null, label }
+    name.address.startsWith('::ffff:') && name.address.includes('.') ? name.address.slice(7) : name.address
+  const { port } = name
+  return { transport: 'tcp', address, port, pid: null, uid: null, gid: null, label: formatHostPort(address, port) }
 }
 
 function unixPeer(address: string): Peer {

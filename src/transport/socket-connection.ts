@@ -1,14 +1,15 @@
 // A Network Connection over a socket of Node: tcp and unix alike. Reads into the buffer that the whole loop shares.
-import net from 'node:net'
+import type { Socket } from 'node:net'
 import type { Peer } from '../base/peer.ts'
 import type { Loop } from './loop.ts'
 import type { NetworkConnection, NetworkReceiver } from './network-connection.ts'
+import { type StreamHandle, socketOver } from './stream-handle.ts'
 
 const nothing = Buffer.alloc(0)
 
 export class SocketConnection implements NetworkConnection {
   readonly peer: Peer
-  readonly #socket: net.Socket
+  readonly #socket: Socket
   readonly #loop: Loop
   #receiver: NetworkReceiver | null = null
   #error: Error | null = null
@@ -17,23 +18,14 @@ export class SocketConnection implements NetworkConnection {
   readonly #released: () => void
 
   /**
-   * @param accepted a paused socket that nothing has been read from (`pauseOnConnect`)
+   * Reading begins with the next turn of the loop, so `start` has to be called in this one.
    * @param released called once, when the connection has closed
    */
-  constructor(accepted: net.Socket, peer: Peer, loop: Loop, released: () => void) {
+  constructor(handle: StreamHandle, peer: Peer, loop: Loop, released: () => void) {
     this.peer = peer
     this.#loop = loop
     this.#released = released
-    // `net.createServer` has no `onread`, so the handle moves to a socket that has: no allocation per read.
-    const carrier = accepted as unknown as { _handle: unknown }
-    const handle = carrier._handle
-    carrier._handle = null
-    accepted.destroy()
-    const options = {
-      handle,
-      onread: { buffer: loop.readBuffer, callback: (length: number) => this.#received(length) },
-    }
-    this.#socket = new net.Socket(options as unknown as net.SocketConstructorOpts)
+    this.#socket = socketOver(handle, loop.readBuffer, (length) => this.#received(length))
     this.#socket.on('error', (error) => {
       this.#error = error
     })
@@ -42,7 +34,6 @@ export class SocketConnection implements NetworkConnection {
 
   start(receiver: NetworkReceiver): void {
     this.#receiver = receiver
-    this.#socket.resume()
   }
 
   #received(length: number): boolean {

@@ -14,7 +14,15 @@ export class StreamConnection implements NetworkConnection {
   constructor(stream: Duplex, name: string, loop: Loop) {
     this.#stream = stream
     this.#loop = loop
-    this.peer = { transport: 'memory', address: name, port: null, pid: null, uid: null, gid: null, label: `memory:${name}` }
+    this.peer = {
+      transport: 'memory',
+      address: name,
+      port: null,
+      pid: null,
+      uid: null,
+      gid: null,
+      label: `memory:${name}`,
+    }
   }
 
   start(receiver: NetworkReceiver): void {

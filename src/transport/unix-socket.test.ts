@@ -3,7 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import * as fs from 'node:fs'
-import { connect, createServer } from 'node:net'
+import { connect, createServer, Socket, type SocketConstructorOpts } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -60,7 +60,8 @@ function make(t: TestContext, path: string, config: Partial<ListenerConfig> = {}
       log: { info: (message) => notices.push(message), warn: (message) => notices.push(message) },
       clock: createSystemClock(),
     },
-    (socket, peer) => {
+    (handle, peer) => {
+      const socket = new Socket({ handle } as unknown as SocketConstructorOpts)
       socket.on('error', () => {})
       socket.end(peer.label)
     },
@@ -113,7 +114,7 @@ const listenerProcess = (path: string, count: number) => `
     inheritedFds: { names: new Map(), problem: 'none' }, log: { info() {}, warn() {} } }
   const config = { name: 'local', address: ${JSON.stringify(`unix://${path}`)}, mode: 0o660, owner: null, group: null,
     maxConnections: 10, connectRate: 0, backlog: 16 }
-  const all = Array.from({ length: ${count} }, () => createListener(config, environment, (socket) => socket.destroy()))
+  const all = Array.from({ length: ${count} }, () => createListener(config, environment, (handle) => handle.close()))
   console.log('ready')
   process.stdin.once('data', () => {
     for (const one of all) one.start().then(() => console.log('listening'), (error) => console.log(error.code ?? error))
