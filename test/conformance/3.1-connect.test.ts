@@ -35,7 +35,9 @@ function witness(isAllowed: (seen: SeenCredentials) => boolean = () => true) {
       username: given.username,
       password: given.password && Buffer.from(given.password),
     })
-    return isAllowed(given) ? { allowed: true } : { allowed: false, reasonCode: 0x86, reason: 'not on the list' }
+    return isAllowed(given)
+      ? ({ allowed: true } as const)
+      : ({ allowed: false, reasonCode: 0x86, reason: 'not on the list' } as const)
   }
   return { seen, hooks: { authenticate } }
 }

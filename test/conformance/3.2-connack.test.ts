@@ -127,7 +127,7 @@ describe('3.2 CONNACK', { concurrency: true }, () => {
       },
     )
 
-    for (const maximumQos of [0, 1]) {
+    for (const maximumQos of [0, 1] as const) {
       const broker = { features: { maximumQos } }
       variantTest(
         `[MQTT-3.2.2-9] Maximum QoS ${maximumQos} is announced`,
@@ -150,7 +150,7 @@ describe('3.2 CONNACK', { concurrency: true }, () => {
         },
       )
 
-      for (let qos = maximumQos + 1; qos <= 2; qos++) {
+      for (let qos: number = maximumQos + 1; qos <= 2; qos++) {
         variantTest(
           `[MQTT-3.2.2-11] with Maximum QoS ${maximumQos} a PUBLISH with QoS ${qos} is refused`,
           { levels: [5], broker },

@@ -13,6 +13,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type AtollBroker, type BrokerHooks, type BrokerInput, createBroker } from 'atollmq'
 import { startMosquitto } from './mosquitto.ts'
 import { type Address, RawClient } from './raw-client.ts'
 import type { ConnectOptions, Level } from './wire.ts'
@@ -20,25 +21,15 @@ import type { ConnectOptions, Level } from './wire.ts'
 export type TransportName = 'tcp' | 'unix'
 
 export interface BrokerOptions {
-  limits?: Record<string, unknown>
-  features?: Record<string, unknown>
-  auth?: Record<string, unknown>
+  limits?: BrokerInput['limits']
+  features?: BrokerInput['features']
+  auth?: BrokerInput['auth']
   /** Merged into both listeners, as `{ maxPacketSize: 1000 }`. */
-  listener?: Record<string, unknown>
-  /** Given to `broker.use`. */
-  hooks?: Record<string, unknown>
+  listener?: Exclude<NonNullable<BrokerInput['listeners']>[string], string>
+  /** Given to `broker.use`; not checked by the compiler, since some tests answer rubbish on purpose. */
+  hooks?: object
   /** Receives the log line by line; nothing is logged without it. */
   writeLog?: (line: string) => void
-}
-
-/** The part of the library's public shape that the tests use. */
-export interface LibraryBroker {
-  start(): Promise<void>
-  stop(): Promise<void>
-  use(hooks: Record<string, unknown>): unknown
-  /** Answers of the `authorize` hook that were remembered are asked for again. */
-  rightsChanged(): void
-  readonly listeners: readonly { name: string; address: string }[]
 }
 
 export interface ClientPlace {
@@ -48,7 +39,7 @@ export interface ClientPlace {
 
 export interface BrokerUnderTest {
   /** null when the peer is not the product. */
-  readonly library: LibraryBroker | null
+  readonly library: AtollBroker | null
   address(transport: TransportName): Address
   /** A Network Connection on which nothing was sent yet. */
   connect(place?: ClientPlace): Promise<RawClient>
@@ -63,19 +54,15 @@ function parseAddress(address: string): Address {
   return { host: url.hostname, port: Number(url.port) }
 }
 
-async function startLibrary(options: BrokerOptions, socketPath: string): Promise<LibraryBroker> {
-  // Not resolved by the compiler, so that the tests type-check before the product is built.
-  const product = (await import('atollmq' as string)) as {
-    createBroker(config: unknown, surroundings?: { writeLog?: (line: string) => void }): LibraryBroker
-  }
+async function startLibrary(options: BrokerOptions, socketPath: string): Promise<AtollBroker> {
   const { listener = {}, hooks, writeLog, ...config } = options
   const listeners = {
     tcp: { address: 'tcp://127.0.0.1:0', ...listener },
     local: { address: `unix://${socketPath}`, ...listener },
   }
   const features = { sysInterval: 0, ...config.features }
-  const library = product.createBroker({ ...config, features, listeners }, { writeLog })
-  if (hooks) library.use(hooks)
+  const library = createBroker({ ...config, features, listeners }, { writeLog })
+  if (hooks) library.use(hooks as BrokerHooks)
   await library.start()
   return library
 }
