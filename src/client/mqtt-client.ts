@@ -162,6 +162,7 @@ export class MqttClient {
   #pingSentMs: number | null = null
   #keepAliveTimer: NodeJS.Timeout | null = null
   #drain: Promise<void> | null = null
+  #hasReceived = false
 
   /** Use `connectClient`. */
   constructor(socket: Socket, options: ClientOptions) {
@@ -398,6 +399,11 @@ export class MqttClient {
     this.#lastReceivedMs = performance.now()
     this.#pingSentMs = null
     try {
+      if (!this.#hasReceived && chunk[0] >> 4 !== PacketType.connack) {
+        // Said at once: something else than MQTT may never complete a "packet".
+        throw malformed(`its first byte is 0x${chunk.toString('hex', 0, 1)}, which begins no CONNACK`)
+      }
+      this.#hasReceived = true
       this.#assembler.push(chunk)
     } catch (error) {
       if (!(error instanceof ProtocolError)) throw error

@@ -64,7 +64,7 @@ function explain(address: Address, error: NodeJS.ErrnoException): [why: string, 
   switch (error.code) {
     case 'ECONNREFUSED':
       return isFile
-        ? ['the socket file is there, but nobody listens on it', 'start the broker']
+        ? ['the file is there, but nobody listens on it', 'start the broker']
         : ['connection refused, nobody listens there', 'start the broker, or give its address']
     case 'ENOENT':
       return ['there is no such socket file', 'start the broker, or give the path of its socket']
