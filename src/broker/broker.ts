@@ -14,7 +14,7 @@ import type { Log } from '../observe/log.ts'
 import { RetainedStore } from '../routing/retained-store.ts'
 import { Router } from '../routing/router.ts'
 import type { Subscriber, Subscription } from '../routing/subscription.ts'
-import type { AuthenticationAnswer, Authenticator, Authorizer, Identity } from '../security/authority.ts'
+import type { AuthenticationAnswer, Authenticator, Authorizer } from '../security/authority.ts'
 import type { Delivery, Session, SessionContext, Will } from '../session/session.ts'
 import { SessionRegistry } from '../session/session-registry.ts'
 import type { Loop } from '../transport/loop.ts'
@@ -22,6 +22,7 @@ import type { NetworkConnection } from '../transport/network-connection.ts'
 import { Connection } from './connection.ts'
 import { droppedByHook } from './handle-publish.ts'
 import { type ClientInfo, HookRegistry, type MaybePromise, type Message } from './hooks.ts'
+import { MessageVariants } from './message-variants.ts'
 
 export interface BrokerOptions {
   limits: LimitsConfig
@@ -46,8 +47,8 @@ export interface BrokerEvents {
 const housekeepingMs = 1000
 /** Expired retained messages that one housekeeping looks for. */
 const sweepVisits = 10_000
-/** Routes and receivers remembered per half of the cache. */
-const routeCacheLimit = 262_144
+/** What each half of the route cache may hold. */
+const routeCacheLimitBytes = 64 * 1024 * 1024
 
 export class Broker {
   limits: LimitsConfig
@@ -68,6 +69,8 @@ export class Broker {
   readonly blocked = new Set<Connection>()
   /** The PUBLISH being handled, used again for each. */
   readonly inbound = new ApplicationMessage()
+  /** Its encodings for other kinds of receivers. */
+  readonly variants = new MessageVariants()
   /** How the packet being written is to look, used again for each. */
   readonly form: PublishForm = {
     isVersion5: false,
@@ -105,7 +108,7 @@ export class Broker {
     this.router = new Router({
       shareStrategy: options.features.shareStrategy,
       random: options.random,
-      cacheLimit: routeCacheLimit,
+      cacheLimitBytes: routeCacheLimitBytes,
     })
     this.#context = {
       limits: options.limits,
@@ -245,16 +248,14 @@ export class Broker {
 
   /** @param topic as the client knows it, without the mount point */
   authorize(connection: Connection, action: 'publish' | 'subscribe', topic: string): MaybePromise<boolean> {
-    const identity = connection.identity!
+    const client = connection.info!
     const { mountPoint } = connection.listener
     const rules = this.#authorizer
     if (rules !== null) {
       const mounted = mountPoint + topic
-      const isAllowed =
-        action === 'publish' ? rules.mayPublish(identity, mounted) : rules.maySubscribe(identity, mounted)
+      const isAllowed = action === 'publish' ? rules.mayPublish(client, mounted) : rules.maySubscribe(client, mounted)
       if (!isAllowed) return false
     }
-    const client = connection.info!
     const ask = (index: number): MaybePromise<boolean> => {
       for (let at = index; at < this.hooks.authorize.length; at++) {
         const answer = this.hooks.authorize[at]({ client, action, topic })
@@ -272,11 +273,10 @@ export class Broker {
   }
 
   #mayReceive(session: Session, topic: string): boolean {
-    const { client, clientId, group } = session
+    const { client } = session
     // An in-process client belongs to the program that embeds the broker.
     if (client === null) return true
-    const identity: Identity = { clientId, username: client.username, group }
-    if (this.#authorizer !== null && !this.#authorizer.mayReceive(identity, topic)) return false
+    if (this.#authorizer !== null && !this.#authorizer.mayReceive(client, topic)) return false
     if (this.hooks.authorize.length === 0) return true
     const request = { client, action: 'receive' as const, topic: topic.slice(session.mountPoint.length) }
     try {

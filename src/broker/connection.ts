@@ -17,7 +17,6 @@ import type { Properties } from '../codec/properties.ts'
 import { connectReturnCode, ReasonCode } from '../codec/reason-codes.ts'
 import type { ListenerConfig } from '../config/instance-config.ts'
 import type { Route } from '../routing/route-cache.ts'
-import type { Identity } from '../security/authority.ts'
 import type { Outlet, Session } from '../session/session.ts'
 import type { NetworkConnection, NetworkReceiver } from '../transport/network-connection.ts'
 import { Output } from '../transport/output.ts'
@@ -66,8 +65,6 @@ export class Connection implements NetworkReceiver, Outlet {
   level: ProtocolLevel = 4
   isVersion5 = false
   session: Session | null = null
-  /** Rules know the client as this. */
-  identity: Identity | null = null
   info: ClientInfo | null = null
   keepAliveMs = 0
   receivedAtMs = 0
@@ -625,8 +622,8 @@ export class Connection implements NetworkReceiver, Outlet {
       if (message.isVersion5 !== this.isVersion5 || source[start] !== firstByte) {
         const key = (this.isVersion5 ? 1 : 0) | (retain ? 4 : 0)
         source = this.#variant(message, key, firstByte, 0)
-        start = message.variants.starts[key]
-        end = message.variants.ends[key]
+        start = broker.variants.starts[key]
+        end = broker.variants.ends[key]
       }
       if (end - start > this.maximumPacketSize) return this.#tooLarge()
       output.append(source, start, end)
@@ -655,8 +652,8 @@ export class Connection implements NetworkReceiver, Outlet {
       if (message.isVersion5 !== this.isVersion5 || message.qos === 0) {
         const key = (this.isVersion5 ? 1 : 0) | 2
         source = this.#variant(message, key, firstByte, 1)
-        start = message.variants.starts[key]
-        end = message.variants.ends[key]
+        start = broker.variants.starts[key]
+        end = broker.variants.ends[key]
         let bodyAt = 1
         while (source[start + bodyAt] > 0x7f) bodyAt++
         idAt = bodyAt + 3 + message.topicEnd - message.topicStart
@@ -684,9 +681,8 @@ export class Connection implements NetworkReceiver, Outlet {
 
   /** The encoding that this client shares with others of its kind in this turn. @param packetId any but 0 leaves room for one */
   #variant(message: ApplicationMessage, key: number, firstByte: number, packetId: number): Buffer {
-    const { loop, form } = this.broker
-    const { variants } = message
-    const made = variants.get(key, loop.turn)
+    const { loop, form, variants } = this.broker
+    const made = variants.get(message, loop.turn, key)
     if (made !== null) return made
     prepareForm(form, this.isVersion5, firstByte, packetId)
     const length = measurePublish(message, form)
@@ -694,7 +690,7 @@ export class Connection implements NetworkReceiver, Outlet {
     const buffer = loop.scratchBuffer
     const start = loop.scratchStart
     writePublish(buffer, start, message, form)
-    variants.set(key, loop.turn, buffer, start, start + length)
+    variants.set(message, loop.turn, key, buffer, start, start + length)
     return buffer
   }
 

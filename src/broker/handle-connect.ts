@@ -94,8 +94,14 @@ export function authenticated(
   }
   const clientId = packet.clientId === '' ? assignClientId(connection) : packet.clientId
   const username = answer.username ?? null
-  connection.identity = { clientId, username, group: null }
-  connection.info = { clientId, username, peer: network.peer, listener: listener.name, level: packet.level }
+  connection.info = {
+    clientId,
+    username,
+    group: null,
+    peer: network.peer,
+    listener: listener.name,
+    level: packet.level,
+  }
   const right = packet.will === null || mayPublishWill(connection, packet.will)
   const proceed = (isAllowed: boolean | null) => {
     if (isAllowed !== true)
@@ -139,7 +145,6 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
   const { session, isPresent } = openSession(connection, clientId, packet.cleanStart)
   session.client = connection.info
   session.mountPoint = connection.listener.mountPoint
-  session.group = connection.identity!.group
   session.expirySeconds = expirySeconds
   session.isDurable = expirySeconds > 0
   session.will = packet.will === null ? null : createWill(connection, packet.will)

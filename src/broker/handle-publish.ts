@@ -26,6 +26,7 @@ export function handlePublish(
 ): void {
   const { broker } = connection
   const message = broker.inbound
+  broker.variants.forget()
   parsePublish(message, buffer, packetStart, bodyStart, end, connection.isVersion5)
   broker.counters.publishReceived++
   broker.counters.publishBytesReceived += message.payloadLength
@@ -163,7 +164,7 @@ function mayPublish(connection: Connection, route: Route): MaybePromise<boolean>
   const allowed = connection.allowedRoutes!
   if (allowed.has(route)) return true
   const answer = broker.authorize(connection, 'publish', connection.unmount(route.topic))
-  if (answer === true) {
+  if (answer === true && route.isCached) {
     if (allowed.size >= allowedRoutesLimit) allowed.clear()
     allowed.add(route)
   }

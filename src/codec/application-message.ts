@@ -39,15 +39,11 @@ export class ApplicationMessage {
   /** Monotonic time of arrival; only set when the message can expire. */
   receivedAtMs = 0
   isOwned = false
-  /** Whatever routing wants to keep beside a message while it is being routed. */
   #owned: ApplicationMessage | null = null
-  /** Encodings for other versions and levels of QoS, shared by all receivers of one turn. */
-  readonly variants = new MessageVariants()
 
   /** Forgets what belonged to the packet before; for the object that is used again and again. */
   reset(): void {
     this.#owned = null
-    this.variants.clear()
   }
 
   get payloadLength(): number {
@@ -109,36 +105,6 @@ export class ApplicationMessage {
     copy.isOwned = true
     this.#owned = copy
     return copy
-  }
-}
-
-/** The encodings of one message that receivers of the same kind share, valid for one turn of the loop. */
-class MessageVariants {
-  #turn = -1
-  #filled = 0
-  #buffers: Buffer[] | null = null
-  readonly starts = [0, 0, 0, 0, 0, 0, 0, 0]
-  readonly ends = [0, 0, 0, 0, 0, 0, 0, 0]
-
-  clear(): void {
-    this.#filled = 0
-  }
-
-  /** The buffer of a variant made in this turn, or null. @param key 0 to 7, see `variantKey` */
-  get(key: number, turn: number): Buffer | null {
-    return this.#turn === turn && (this.#filled & (1 << key)) !== 0 ? this.#buffers![key] : null
-  }
-
-  set(key: number, turn: number, buffer: Buffer, start: number, end: number): void {
-    if (this.#turn !== turn) {
-      this.#turn = turn
-      this.#filled = 0
-    }
-    this.#buffers ??= new Array(8).fill(noBytes)
-    this.#filled |= 1 << key
-    this.#buffers[key] = buffer
-    this.starts[key] = start
-    this.ends[key] = end
   }
 }
 

@@ -1,16 +1,58 @@
 // Retained messages by topic, as a trie of levels, so that a Subscription with wildcards walks only what it may match.
-// A walk can stop anywhere and go on later, while the store changes.
-import type { ApplicationMessage } from '../codec/application-message.ts'
+// A walk can stop anywhere and go on later, while the store changes. There may be millions, so a message is kept as bytes
+// in pages, and a node makes room for a second child only when there is one.
+import { ApplicationMessage, parsePublish } from '../codec/application-message.ts'
 
 class RetainedNode {
   readonly parent: RetainedNode | null
   readonly level: string
-  children: Map<string, RetainedNode> | null = null
-  message: ApplicationMessage | null = null
+  #only: RetainedNode | null = null
+  #children: Map<string, RetainedNode> | null = null
+  /** The PUBLISH, between `start` and `end`; null for a level that has none. */
+  page: Buffer | null = null
+  start = 0
+  end = 0
+  isVersion5 = false
 
   constructor(parent: RetainedNode | null, level: string) {
     this.parent = parent
     this.level = level
+  }
+
+  get hasChildren(): boolean {
+    return this.#only !== null || this.#children !== null
+  }
+
+  child(level: string): RetainedNode | null {
+    if (this.#children !== null) return this.#children.get(level) ?? null
+    return this.#only !== null && this.#only.level === level ? this.#only : null
+  }
+
+  addChild(level: string): RetainedNode {
+    const child = new RetainedNode(this, level)
+    if (this.#children !== null) this.#children.set(level, child)
+    else if (this.#only === null) this.#only = child
+    else {
+      this.#children = new Map([
+        [this.#only.level, this.#only],
+        [level, child],
+      ])
+      this.#only = null
+    }
+    return child
+  }
+
+  removeChild(level: string): void {
+    if (this.#children === null) this.#only = null
+    else {
+      this.#children.delete(level)
+      if (this.#children.size === 0) this.#children = null
+    }
+  }
+
+  pushChildren(into: RetainedNode[]): void {
+    if (this.#only !== null) into.push(this.#only)
+    else if (this.#children !== null) for (const child of this.#children.values()) into.push(child)
   }
 }
 
@@ -22,7 +64,8 @@ const overheadBytes = 200
 
 export class RetainedStore {
   readonly #root = new RetainedNode(null, '')
-  readonly #expiring = new Set<RetainedNode>()
+  /** When the messages came that can expire. */
+  readonly #expiring = new Map<RetainedNode, number>()
   #page: Buffer = Buffer.alloc(0)
   #pageLength = 0
   count = 0
@@ -31,97 +74,108 @@ export class RetainedStore {
   /** Whether a message for `topic` fits into the limits; replacing an older one of the same topic always counts as one. */
   hasRoom(topic: string, sizeBytes: number, countLimit: number, bytesLimit: number): boolean {
     if (this.count < countLimit && this.bytes + sizeBytes + overheadBytes <= bytesLimit) return true
-    const old = this.get(topic)
-    if (old === null) return false
-    return this.bytes - old.sizeBytes + sizeBytes <= bytesLimit
+    const old = this.#find(topic)
+    if (old === null || old.page === null) return false
+    return this.bytes - (old.end - old.start) + sizeBytes <= bytesLimit
   }
 
   get(topic: string): ApplicationMessage | null {
-    return this.#find(topic)?.message ?? null
+    const node = this.#find(topic)
+    return node === null || node.page === null ? null : this.#read(node)
   }
 
   #find(topic: string): RetainedNode | null {
-    let node: RetainedNode | undefined = this.#root
+    let node: RetainedNode | null = this.#root
     for (let start = 0; ; ) {
       const end = topic.indexOf('/', start)
-      node = node.children?.get(end === -1 ? topic.slice(start) : topic.slice(start, end))
-      if (node === undefined) return null
-      if (end === -1) return node
+      node = node.child(end === -1 ? topic.slice(start) : topic.slice(start, end))
+      if (node === null || end === -1) return node
       start = end + 1
     }
   }
 
-  /** Keeps a copy in memory of the store's own: a small message must not hold a page of short-lived ones. [MQTT-3.3.1-5] */
+  /** A message over the bytes in the page, which never change. */
+  #read(node: RetainedNode): ApplicationMessage {
+    const page = node.page!
+    let bodyStart = node.start + 1
+    while (page[bodyStart] > 0x7f) bodyStart++
+    const message = new ApplicationMessage()
+    parsePublish(message, page, node.start, bodyStart + 1, node.end, node.isVersion5)
+    message.isOwned = true
+    if (message.expiryAt !== -1) message.receivedAtMs = this.#expiring.get(node)!
+    return message
+  }
+
+  /** Keeps a copy of the message's bytes. [MQTT-3.3.1-5] */
   set(topic: string, message: ApplicationMessage): void {
-    const own = message.own((length) => this.#allocate(length))
     let node = this.#root
     for (let start = 0; ; ) {
       const end = topic.indexOf('/', start)
       const level = end === -1 ? topic.slice(start) : topic.slice(start, end)
-      node.children ??= new Map()
-      let child = node.children.get(level)
-      if (child === undefined) {
-        child = new RetainedNode(node, level)
-        node.children.set(level, child)
-      }
-      node = child
+      node = node.child(level) ?? node.addChild(level)
       if (end === -1) break
       start = end + 1
     }
-    if (node.message === null) this.count++
-    else this.bytes -= node.message.sizeBytes + overheadBytes
-    node.message = own
-    this.bytes += own.sizeBytes + overheadBytes
-    if (own.expiryAt !== -1) this.#expiring.add(node)
-    else this.#expiring.delete(node)
+    if (node.page === null) this.count++
+    else this.bytes -= node.end - node.start + overheadBytes
+    this.#write(node, message)
+    this.bytes += message.sizeBytes + overheadBytes
+    if (message.expiryAt !== -1) this.#expiring.set(node, message.receivedAtMs)
+    else if (this.#expiring.size > 0) this.#expiring.delete(node)
+  }
+
+  #write(node: RetainedNode, message: ApplicationMessage): void {
+    const length = message.sizeBytes
+    if (length > pageBytes / 4) {
+      node.page = Buffer.allocUnsafeSlow(length)
+      node.start = 0
+    } else {
+      if (this.#pageLength + length > this.#page.length) {
+        this.#page = Buffer.allocUnsafeSlow(pageBytes)
+        this.#pageLength = 0
+      }
+      node.page = this.#page
+      node.start = this.#pageLength
+      this.#pageLength += length
+    }
+    node.end = node.start + length
+    node.isVersion5 = message.isVersion5
+    message.buffer.copy(node.page, node.start, message.packetStart, message.packetEnd)
   }
 
   /** [MQTT-3.3.1-6] @returns whether there was one */
   delete(topic: string): boolean {
     const node = this.#find(topic)
-    if (node === null || node.message === null) return false
+    if (node === null || node.page === null) return false
     this.#clear(node)
     return true
   }
 
   #clear(start: RetainedNode): void {
     this.count--
-    this.bytes -= start.message!.sizeBytes + overheadBytes
-    start.message = null
+    this.bytes -= start.end - start.start + overheadBytes
+    start.page = null
     this.#expiring.delete(start)
     let node = start
-    while (node.message === null && node.children === null && node.parent !== null) {
-      const parent = node.parent
-      parent.children!.delete(node.level)
-      if (parent.children!.size === 0) parent.children = null
-      node = parent
+    while (node.page === null && !node.hasChildren && node.parent !== null) {
+      node.parent.removeChild(node.level)
+      node = node.parent
     }
-  }
-
-  #allocate(length: number): Buffer {
-    if (length > pageBytes / 4) return Buffer.allocUnsafeSlow(length)
-    if (this.#pageLength + length > this.#page.length) {
-      this.#page = Buffer.allocUnsafeSlow(pageBytes)
-      this.#pageLength = 0
-    }
-    const start = this.#pageLength
-    this.#pageLength += length
-    return this.#page.subarray(start, start + length)
   }
 
   /** Drops messages whose time is over; looks at no more than `visits` of those that can expire. */
   sweep(nowMs: number, visits: number): number {
     let dropped = 0
-    let left = visits
-    for (const node of this.#expiring) {
+    let left = Math.min(visits, this.#expiring.size)
+    for (const [node, receivedAtMs] of this.#expiring) {
       if (left-- === 0) break
-      if (node.message!.hasExpired(nowMs)) {
+      if (this.#read(node).hasExpired(nowMs)) {
         this.#clear(node)
         dropped++
       } else {
         // To the end of the line, so that the next sweep looks at others.
         this.#expiring.delete(node)
-        this.#expiring.add(node)
+        this.#expiring.set(node, receivedAtMs)
       }
     }
     return dropped
@@ -142,39 +196,33 @@ export class RetainedStore {
       if (++steps % stepsPerPause === 0) yield null
       const node = nodes.pop()!
       const depth = depths.pop()!
-      if (depth === subtree) {
-        if (node.message !== null) yield node.message
-        for (const child of node.children?.values() ?? []) {
-          nodes.push(child)
-          depths.push(subtree)
-        }
-        continue
-      }
-      if (depth === levels.length) {
-        if (node.message !== null) yield node.message
-        continue
-      }
-      const level = levels[depth]
-      if (level === '#') {
-        if (depth > 0 && node.message !== null) yield node.message
-        for (const child of node.children?.values() ?? []) {
-          if (depth === 0 && child.level.charCodeAt(0) === 0x24) continue // [MQTT-4.7.2-1]
-          nodes.push(child)
-          depths.push(subtree)
-        }
-      } else if (level === '+') {
-        for (const child of node.children?.values() ?? []) {
-          if (depth === 0 && child.level.charCodeAt(0) === 0x24) continue
-          nodes.push(child)
-          depths.push(depth + 1)
-        }
+      const level = depth < levels.length ? levels[depth] : null
+      // `a/#` also matches `a`.
+      const isMatch = depth >= levels.length || (level === '#' && depth > 0)
+      if (isMatch && node.page !== null) yield this.#read(node)
+      if (depth === levels.length) continue
+      if (level === null || level === '#' || level === '+') {
+        const first = nodes.length
+        node.pushChildren(nodes)
+        if (depth === 0) dropReserved(nodes, first)
+        const next = level === '+' ? depth + 1 : subtree
+        while (depths.length < nodes.length) depths.push(next)
       } else {
-        const child = node.children?.get(level)
-        if (child !== undefined) {
+        const child = node.child(level)
+        if (child !== null) {
           nodes.push(child)
           depths.push(depth + 1)
         }
       }
     }
   }
+}
+
+/** A wildcard in the first level does not match `$`-topics. [MQTT-4.7.2-1] */
+function dropReserved(nodes: RetainedNode[], first: number): void {
+  let kept = first
+  for (let index = first; index < nodes.length; index++) {
+    if (nodes[index].level.charCodeAt(0) !== 0x24) nodes[kept++] = nodes[index]
+  }
+  nodes.length = kept
 }

@@ -15,8 +15,8 @@ export class Route {
   /** Compared with the router's: differs when receivers must be looked up again. */
   generation = -1
   levelGeneration = -1
-  /** Whether a change of Subscriptions still reaches this route; a route that fell out of the cache is never trusted. */
-  isCached = true
+  /** Whether a change of Subscriptions still reaches this route; one that is not in the cache is never trusted. */
+  isCached = false
   readonly levelSlot: number
 
   constructor(topicBytes: Buffer, topic: string, hash: number, isReserved: boolean, levelSlot: number) {
@@ -77,20 +77,29 @@ class RouteTable {
 }
 
 const smallestTable = 64
+/** A route with its name twice, and each receiver, as they are accounted for. */
+const routeBytes = 256
+const receiverBytes = 8
+/** As long as the cache is small every topic may stay; beyond, only one that comes a second time. */
+const routesForAll = 4096
+/** Topics of which it is remembered that they have come once. */
+const rememberedTopics = 131_072
 
 export class RouteCache {
-  readonly #limit: number
+  readonly #limitBytes: number
   readonly #seed: number
+  /** Hashes of topics that were new when they came last. */
+  #newcomers: Int32Array | null = null
   #young = new RouteTable(smallestTable)
   #old = new RouteTable(smallestTable)
-  #weight = 0
+  #youngBytes = 0
 
   /**
-   * @param limit routes, plus receivers in them, per half
+   * @param limitBytes what each half of the cache may hold
    * @param seed random, so that nobody can choose topics that collide
    */
-  constructor(limit: number, seed: number) {
-    this.#limit = limit
+  constructor(limitBytes: number, seed: number) {
+    this.#limitBytes = limitBytes
     this.#seed = seed | 0
   }
 
@@ -108,16 +117,31 @@ export class RouteCache {
     return older
   }
 
+  /** Whether a topic that is not here should be: somebody who publishes to ever new topics must not push out the rest. */
+  admits(hash: number): boolean {
+    if (this.#young.count < routesForAll) return true
+    this.#newcomers ??= new Int32Array(rememberedTopics)
+    const slot = (hash ^ (hash >>> 15)) & (rememberedTopics - 1)
+    if (this.#newcomers[slot] === hash) return true
+    this.#newcomers[slot] = hash
+    return false
+  }
+
   insert(route: Route): void {
+    route.isCached = true
     this.#young.insert(route)
-    this.addWeight(1 + route.receivers.length)
+    this.#account(routeBytes + 2 * route.topicBytes.length + receiverBytes * route.receivers.length)
   }
 
   /** Accounts for receivers that were looked up. */
-  addWeight(weight: number): void {
-    this.#weight += weight
-    if (this.#weight <= this.#limit) return
-    this.#weight = 0
+  addReceivers(count: number): void {
+    this.#account(receiverBytes * count)
+  }
+
+  #account(bytes: number): void {
+    this.#youngBytes += bytes
+    if (this.#youngBytes <= this.#limitBytes) return
+    this.#youngBytes = 0
     const dropped = this.#old
     this.#old = this.#young
     for (const route of dropped.slots) {

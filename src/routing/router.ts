@@ -9,6 +9,8 @@ import { Route, RouteCache } from './route-cache.ts'
 import type { ShareGroup, ShareStrategy } from './share-group.ts'
 import { mergeSubscriptions, type Subscriber, Subscription } from './subscription.ts'
 
+const noBytes = Buffer.alloc(0)
+
 /** First levels share this many counters; see `Router.#levelGenerations`. */
 const levelSlots = 256
 
@@ -25,8 +27,8 @@ export interface RouterOptions {
   shareStrategy: ShareStrategy
   /** A number in [0, 1). */
   random: () => number
-  /** Routes and receivers kept in the cache. */
-  cacheLimit: number
+  /** What each half of the route cache may hold. */
+  cacheLimitBytes: number
 }
 
 export class Router {
@@ -47,7 +49,7 @@ export class Router {
   constructor(options: RouterOptions) {
     this.shareStrategy = options.shareStrategy
     this.#random = options.random
-    this.#cache = new RouteCache(options.cacheLimit, Math.floor(options.random() * 0xffff_ffff))
+    this.#cache = new RouteCache(options.cacheLimitBytes, Math.floor(options.random() * 0xffff_ffff))
   }
 
   /** Sets who may receive what; asked once per route, until `invalidate`. */
@@ -68,15 +70,8 @@ export class Router {
   /** Adds a Subscription that is not there yet; see `find` and `update`. */
   add(subscriber: Subscriber, options: SubscriptionOptions): Subscription {
     const shared = options.shareName === null ? null : this.#index.group(options.filter, options.shareName)
-    const subscription = new Subscription(
-      subscriber,
-      options.filter,
-      shared?.group ?? null,
-      options.qos,
-      options.noLocal,
-      options.retainAsPublished,
-      options.identifier === null ? null : [options.identifier],
-    )
+    const subscription = new Subscription(subscriber, options.filter, shared?.group ?? null)
+    setOptions(subscription, options)
     this.#index.add(subscription)
     this.subscriptionCount++
     if (shared !== null) this.sharedSubscriptionCount++
@@ -86,10 +81,7 @@ export class Router {
 
   /** Replaces the options of a Subscription. [MQTT-3.8.4-3] */
   update(subscription: Subscription, options: SubscriptionOptions): void {
-    subscription.qos = options.qos
-    subscription.noLocal = options.noLocal
-    subscription.retainAsPublished = options.retainAsPublished
-    subscription.identifiers = options.identifier === null ? null : [options.identifier]
+    setOptions(subscription, options)
     this.#touch(subscription.filter)
   }
 
@@ -107,9 +99,9 @@ export class Router {
       if (route !== null) route.generation = -1
       return
     }
-    const first = firstLevel(filter)
-    if (first === '+' || first === '#') this.#generation++
-    else this.#levelGenerations[levelSlot(first)]++
+    const first = filter.charCodeAt(0)
+    if (first === 0x2b || first === 0x23) this.#generation++
+    else this.#levelGenerations[levelSlot(filter)]++
   }
 
   /** The route of a topic that was routed before, or null. */
@@ -117,13 +109,14 @@ export class Router {
     return this.#cache.find(this.#cache.hash(bytes, start, end), bytes, start, end)
   }
 
-  /** Keeps a topic whose name has been checked. */
+  /** The route of a topic whose name has been checked; kept, unless it is one of many that come only once. */
   addRoute(bytes: Buffer, start: number, end: number): Route {
-    const topicBytes = Buffer.from(bytes.subarray(start, end))
-    const topic = topicBytes.toString('utf8')
-    const hash = this.#cache.hash(topicBytes, 0, topicBytes.length)
-    const route = new Route(topicBytes, topic, hash, isReservedTopicName(topic), levelSlot(firstLevel(topic)))
-    this.#cache.insert(route)
+    const topic = bytes.toString('utf8', start, end)
+    const hash = this.#cache.hash(bytes, start, end)
+    const isKept = this.#cache.admits(hash)
+    const topicBytes = isKept ? Buffer.from(bytes.subarray(start, end)) : noBytes
+    const route = new Route(topicBytes, topic, hash, isReservedTopicName(topic), levelSlot(topic))
+    if (isKept) this.#cache.insert(route)
     return route
   }
 
@@ -196,7 +189,7 @@ export class Router {
     found.length = 0
     route.generation = this.#generation
     route.levelGeneration = this.#levelGenerations[route.levelSlot]
-    this.#cache.addWeight(route.receivers.length)
+    if (route.isCached) this.#cache.addReceivers(route.receivers.length)
   }
 }
 
@@ -225,13 +218,18 @@ function collectReceivers(
   return admits === null ? receivers : receivers.filter(({ subscriber }) => admits(subscriber, topic))
 }
 
-function firstLevel(text: string): string {
-  const end = text.indexOf('/')
-  return end === -1 ? text : text.slice(0, end)
+function setOptions(subscription: Subscription, options: SubscriptionOptions): void {
+  const identifiers = options.identifier === null ? null : [options.identifier]
+  subscription.set(options.qos, options.noLocal, options.retainAsPublished, identifiers)
 }
 
-function levelSlot(level: string): number {
+/** The counter that the first level of a topic or filter shares with others. */
+function levelSlot(text: string): number {
   let hash = 0
-  for (let index = 0; index < level.length; index++) hash = (Math.imul(hash, 31) + level.charCodeAt(index)) | 0
+  for (let index = 0; index < text.length; index++) {
+    const character = text.charCodeAt(index)
+    if (character === 0x2f) break
+    hash = (Math.imul(hash, 31) + character) | 0
+  }
   return hash & (levelSlots - 1)
 }

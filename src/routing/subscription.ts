@@ -23,38 +23,68 @@ export interface Subscriber {
   ): void
 }
 
+/** What few Subscriptions have, kept apart because there may be a million of them. */
+interface Rare {
+  share: ShareGroup | null
+  identifiers: readonly number[] | null
+  localAlternative: Subscription | null
+}
+
+const noLocalBit = 4
+const retainAsPublishedBit = 8
+
 export class Subscription {
   readonly subscriber: Subscriber
   /** As subscribed, without `$share/name/`. */
   readonly filter: string
-  readonly share: ShareGroup | null
-  qos: Qos
-  noLocal: boolean
-  retainAsPublished: boolean
-  /** null when none; several only where overlapping Subscriptions of one subscriber were merged. */
-  identifiers: readonly number[] | null
-  /** What the subscriber's own messages get instead when `noLocal` is set; null: nothing. */
-  localAlternative: Subscription | null = null
+  /** Subscription Options as on the wire. */
+  #options = 0
+  #rare: Rare | null = null
   /** All Subscriptions of one subscriber form a list. */
   previousOfSubscriber: Subscription | null = null
   nextOfSubscriber: Subscription | null = null
 
-  constructor(
-    subscriber: Subscriber,
-    filter: string,
-    share: ShareGroup | null,
-    qos: Qos,
-    noLocal: boolean,
-    retainAsPublished: boolean,
-    identifiers: readonly number[] | null,
-  ) {
+  constructor(subscriber: Subscriber, filter: string, share: ShareGroup | null) {
     this.subscriber = subscriber
     this.filter = filter
-    this.share = share
-    this.qos = qos
-    this.noLocal = noLocal
-    this.retainAsPublished = retainAsPublished
-    this.identifiers = identifiers
+    if (share !== null) this.#rare = { share, identifiers: null, localAlternative: null }
+  }
+
+  set(qos: Qos, noLocal: boolean, retainAsPublished: boolean, identifiers: readonly number[] | null): void {
+    this.#options = qos | (noLocal ? noLocalBit : 0) | (retainAsPublished ? retainAsPublishedBit : 0)
+    if (this.#rare !== null) this.#rare.identifiers = identifiers
+    else if (identifiers !== null) this.#rare = { share: null, identifiers, localAlternative: null }
+  }
+
+  get qos(): Qos {
+    return (this.#options & 3) as Qos
+  }
+
+  get noLocal(): boolean {
+    return (this.#options & noLocalBit) !== 0
+  }
+
+  get retainAsPublished(): boolean {
+    return (this.#options & retainAsPublishedBit) !== 0
+  }
+
+  get share(): ShareGroup | null {
+    return this.#rare === null ? null : this.#rare.share
+  }
+
+  /** null when none; several only where overlapping Subscriptions of one subscriber were merged. */
+  get identifiers(): readonly number[] | null {
+    return this.#rare === null ? null : this.#rare.identifiers
+  }
+
+  /** What the subscriber's own messages get instead when `noLocal` is set; null: nothing. */
+  get localAlternative(): Subscription | null {
+    return this.#rare === null ? null : this.#rare.localAlternative
+  }
+
+  set localAlternative(alternative: Subscription | null) {
+    this.#rare ??= { share: null, identifiers: null, localAlternative: null }
+    this.#rare.localAlternative = alternative
   }
 }
 
@@ -72,15 +102,17 @@ export function mergeSubscriptions(all: readonly Subscription[]): Subscription {
 }
 
 function combine(all: readonly Subscription[]): Subscription {
-  const first = all[0]
-  const merged = new Subscription(first.subscriber, first.filter, null, 0, false, false, null)
+  let qos: Qos = 0
+  let noLocal = false
+  let retainAsPublished = false
   const identifiers: number[] = []
   for (const subscription of all) {
-    if (subscription.qos > merged.qos) merged.qos = subscription.qos
-    merged.noLocal ||= subscription.noLocal
-    merged.retainAsPublished ||= subscription.retainAsPublished
+    if (subscription.qos > qos) qos = subscription.qos
+    noLocal ||= subscription.noLocal
+    retainAsPublished ||= subscription.retainAsPublished
     if (subscription.identifiers !== null) identifiers.push(...subscription.identifiers)
   }
-  if (identifiers.length > 0) merged.identifiers = identifiers
+  const merged = new Subscription(all[0].subscriber, all[0].filter, null)
+  merged.set(qos, noLocal, retainAsPublished, identifiers.length === 0 ? null : identifiers)
   return merged
 }

@@ -7,10 +7,13 @@ export const Awaiting = { nothing: 0, puback: 1, pubrec: 2, pubcomp: 3 } as cons
 export type Awaiting = (typeof Awaiting)[keyof typeof Awaiting]
 
 const smallestRing = 16
+/** What every window that was never used shares. */
+const noIds = new Uint16Array(0)
+const noneAwaiting = new Uint8Array(0)
 
 export class InflightWindow<Kept> {
-  #ids = new Uint16Array(0)
-  #awaiting = new Uint8Array(0)
+  #ids = noIds
+  #awaiting = noneAwaiting
   /** Order of opening; for retransmission. */
   #order: Float64Array | null = null
   #kept: (Kept | null)[] | null = null
@@ -69,8 +72,8 @@ export class InflightWindow<Kept> {
   /** Gives the memory of a window back that was wide once. */
   shrink(): void {
     if (this.count > 0) return
-    this.#ids = new Uint16Array(0)
-    this.#awaiting = new Uint8Array(0)
+    this.#ids = noIds
+    this.#awaiting = noneAwaiting
     this.#order = null
     this.#kept = null
   }

@@ -1,5 +1,5 @@
 // All Sessions of one instance by Client Identifier, and their ends: expiry, takeover, Wills that wait.
-import type { TimerWheel } from '../base/timer-wheel.ts'
+import { Timer, type TimerWheel } from '../base/timer-wheel.ts'
 import { type Delivery, neverExpires, Session, type SessionContext, type Will } from './session.ts'
 
 /** What the broker does when a Session's life reaches a turn. */
@@ -41,16 +41,16 @@ export class SessionRegistry {
   }
 
   create(clientId: string): Session {
-    const session = new Session(clientId, this.#context, this.#onExpiry, this.#onWill)
+    const session = new Session(clientId, this.#context)
     this.#sessions.set(clientId, session)
     return session
   }
 
   /** The client is back: nothing expires, and a Will that waited is not sent. [MQTT-3.1.3-9] */
   resume(session: Session): void {
-    this.#wheel.clear(session.expiryTimer)
-    if (session.willTimer.isSet) {
-      this.#wheel.clear(session.willTimer)
+    this.#clear(session.expiryTimer)
+    if (session.willTimer?.isSet === true) {
+      this.#clear(session.willTimer)
       session.will = null
     }
   }
@@ -72,10 +72,17 @@ export class SessionRegistry {
     if (will !== null) {
       const delaySeconds = Math.min(will.delaySeconds, expirySeconds)
       if (delaySeconds === 0) this.#publishWill(session)
-      else this.#wheel.set(session.willTimer, Math.min(delaySeconds * 1000, longestTimerMs))
+      else {
+        session.willTimer ??= new Timer<Session>(session, this.#onWill)
+        this.#wheel.set(session.willTimer, Math.min(delaySeconds * 1000, longestTimerMs))
+      }
     }
     if (expirySeconds === 0) this.end(session)
     else this.armExpiry(session)
+  }
+
+  #clear(timer: Timer<Session> | null): void {
+    if (timer !== null) this.#wheel.clear(timer)
   }
 
   /** Sets the timer after which a Session without a connection ends. [MQTT-4.1.0-2] */
@@ -83,6 +90,7 @@ export class SessionRegistry {
     if (session.expirySeconds === neverExpires) return
     const endsAtMs = session.detachedAtMs + session.expirySeconds * 1000
     const delayMs = Math.max(0, endsAtMs - this.#context.nowMs())
+    session.expiryTimer ??= new Timer<Session>(session, this.#onExpiry)
     this.#wheel.set(session.expiryTimer, Math.min(delayMs, longestTimerMs))
   }
 
@@ -99,7 +107,7 @@ export class SessionRegistry {
   #publishWill(session: Session): void {
     const { will } = session
     session.will = null // [MQTT-3.1.2-10]
-    this.#wheel.clear(session.willTimer)
+    this.#clear(session.willTimer)
     if (will !== null) this.#events.publishWill(session, will)
   }
 
@@ -107,7 +115,7 @@ export class SessionRegistry {
   end(session: Session): void {
     if (session.isEnded) return
     this.#publishWill(session)
-    this.#wheel.clear(session.expiryTimer)
+    this.#clear(session.expiryTimer)
     if (this.#sessions.get(session.clientId) === session) this.#sessions.delete(session.clientId)
     this.#events.ended(session, session.end())
   }

@@ -3,7 +3,7 @@
 
 import { Deque } from '../base/deque.ts'
 import { ProtocolError } from '../base/errors.ts'
-import { Timer } from '../base/timer-wheel.ts'
+import type { Timer } from '../base/timer-wheel.ts'
 import type { ApplicationMessage } from '../codec/application-message.ts'
 import type { Qos } from '../codec/packet-types.ts'
 import { ReasonCode } from '../codec/reason-codes.ts'
@@ -82,8 +82,6 @@ export class Session implements Subscriber {
   client: ClientInfo | null = null
   /** Of the listener that the client came through. */
   mountPoint = ''
-  /** Replaces %g in rules. */
-  group: string | null = null
   expirySeconds = 0
   /** Whether in-flight messages may have to be sent again on another connection. */
   isDurable = false
@@ -104,22 +102,16 @@ export class Session implements Subscriber {
   /** Packet Identifiers of QoS 2 messages received and not yet released. [MQTT-4.3.3-10] */
   inboundQos2: Set<number> | null = null
   #rightsGeneration: number
-  readonly expiryTimer: Timer<Session>
-  readonly willTimer: Timer<Session>
+  /** Made when they are first needed: most Sessions never are without a connection. */
+  expiryTimer: Timer<Session> | null = null
+  willTimer: Timer<Session> | null = null
   /** Monotonic; while no connection is attached. */
   detachedAtMs = 0
 
-  constructor(
-    clientId: string,
-    context: SessionContext,
-    onExpiry: (session: Session) => void,
-    onWill: (session: Session) => void,
-  ) {
+  constructor(clientId: string, context: SessionContext) {
     this.clientId = clientId
     this.#context = context
     this.#rightsGeneration = context.rightsGeneration
-    this.expiryTimer = new Timer<Session>(this, onExpiry)
-    this.willTimer = new Timer<Session>(this, onWill)
   }
 
   get outlet(): Outlet | null {
