@@ -67,32 +67,43 @@ async function startLibrary(options: BrokerOptions, socketPath: string): Promise
   return library
 }
 
+interface Peer {
+  library: AtollBroker | null
+  addresses: Record<TransportName, Address>
+  stop(): Promise<void>
+}
+
+async function startPeer(options: BrokerOptions, folder: string): Promise<Peer> {
+  if (process.env.ATOLL_TEST_PEER === 'mosquitto') return { library: null, ...(await startMosquitto(options, folder)) }
+  const library = await startLibrary(options, join(folder, 'x.sock'))
+  const find = (scheme: string): Address => {
+    const listener = library.listeners.find(({ address }) => address.startsWith(scheme))
+    if (!listener) throw new Error(`the broker has no listener with ${scheme}`)
+    return parseAddress(listener.address)
+  }
+  return { library, addresses: { tcp: find('tcp:'), unix: find('unix:') }, stop: () => library.stop() }
+}
+
 /** Runs `body` with a fresh broker; $SYS is off unless `features.sysInterval` says otherwise. */
 export async function withBroker<T>(
   options: BrokerOptions,
   body: (broker: BrokerUnderTest) => Promise<T> | T,
 ): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'atoll-'))
-  const socketPath = join(folder, 'x.sock')
+  try {
+    return await withPeer(await startPeer(options, folder), body)
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+async function withPeer<T>(peer: Peer, body: (broker: BrokerUnderTest) => Promise<T> | T): Promise<T> {
   const clients: RawClient[] = []
-  const isMosquitto = process.env.ATOLL_TEST_PEER === 'mosquitto'
-  const mosquitto = isMosquitto ? await startMosquitto(options, folder) : null
-  const library = isMosquitto ? null : await startLibrary(options, socketPath)
-  const find = (scheme: string): Address => {
-    const listener = library?.listeners.find(({ address }) => address.startsWith(scheme))
-    if (!listener) throw new Error(`the broker has no listener with ${scheme}`)
-    return parseAddress(listener.address)
-  }
-  const addresses = mosquitto?.addresses ?? { tcp: find('tcp:'), unix: find('unix:') }
-  const stop = async (): Promise<void> => {
-    await library?.stop()
-    await mosquitto?.stop()
-  }
   const broker: BrokerUnderTest = {
-    library,
-    address: (transport) => addresses[transport],
+    library: peer.library,
+    address: (transport) => peer.addresses[transport],
     async connect(place = {}) {
-      const client = await RawClient.connect(addresses[place.transport ?? 'tcp'], { level: place.level })
+      const client = await RawClient.connect(broker.address(place.transport ?? 'tcp'), { level: place.level })
       clients.push(client)
       return client
     },
@@ -101,7 +112,7 @@ export async function withBroker<T>(
       await client.handshake(connectOptions)
       return client
     },
-    stop,
+    stop: () => peer.stop(),
   }
   try {
     const result = await body(broker)
@@ -109,7 +120,6 @@ export async function withBroker<T>(
     return result
   } finally {
     for (const client of clients) client.destroy()
-    await stop()
-    await rm(folder, { recursive: true, force: true })
+    await peer.stop()
   }
 }

@@ -55,13 +55,16 @@ export async function startMosquitto(
   const child = spawn('mosquitto', ['-c', configPath], { stdio: 'ignore' })
   const exited = once(child, 'exit')
   const addresses = { tcp: { port, host: '127.0.0.1' }, unix: { path: socketPath } }
-  await waitUntilReady(addresses.tcp)
-  await waitUntilReady(addresses.unix)
-  return {
-    addresses,
-    async stop() {
-      child.kill('SIGKILL')
-      await exited
-    },
+  const stop = async (): Promise<void> => {
+    child.kill('SIGKILL')
+    await exited
   }
+  try {
+    await waitUntilReady(addresses.tcp)
+    await waitUntilReady(addresses.unix)
+  } catch (error) {
+    await stop()
+    throw error
+  }
+  return { addresses, stop }
 }
