@@ -200,9 +200,9 @@ export class Connection implements NetworkReceiver, Outlet {
 
   /** [MQTT-3.1.0-1] */
   #checkFirstByte(firstByte: number): void {
-    if (firstByte >> 4 === PacketType.connect) return
-    const what =
-      firstByte === 0x16 ? 'a TLS handshake on a plain listener' : firstByte === 0x47 ? 'an HTTP request' : null
+    const isTls = firstByte === 0x16
+    if (firstByte >> 4 === PacketType.connect && !isTls) return
+    const what = isTls ? 'a TLS handshake on a plain listener' : firstByte === 0x47 ? 'an HTTP request' : null
     this.broker.refusedFirstPacket(this, what ?? `${packetTypeName(firstByte >> 4)} instead of CONNECT`)
     this.destroy()
     throw closedAlready
@@ -727,7 +727,8 @@ export class Connection implements NetworkReceiver, Outlet {
 
   /** Aliases go to the first topics that the client gets. [MQTT-3.1.2-26] @returns the topic whose alias is new */
   #chooseAlias(message: ApplicationMessage, form: PublishForm): string | null {
-    const aliases = (this.#outboundAliases ??= new Map())
+    this.#outboundAliases ??= new Map()
+    const aliases = this.#outboundAliases
     const { topic } = message
     const known = aliases.get(topic)
     if (known !== undefined) {

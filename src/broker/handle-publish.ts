@@ -104,7 +104,7 @@ function rewrite(
 function findRoute(connection: Connection, message: ApplicationMessage): Route {
   const { buffer, topicStart, topicEnd } = message
   const last = connection.lastRoute
-  if (last !== null && last.isCached && sameBytes(last.topicBytes, buffer, topicStart, topicEnd)) return last
+  if (last?.isCached && sameBytes(last.topicBytes, buffer, topicStart, topicEnd)) return last
   const { broker } = connection
   let route = broker.router.findRoute(buffer, topicStart, topicEnd)
   if (route === null) {
@@ -128,7 +128,7 @@ function isNewPacketId(connection: Connection, message: ApplicationMessage): boo
   const session = connection.session!
   const open = session.inboundQos2
   const { packetId } = message
-  if (open !== null && open.has(packetId)) {
+  if (open?.has(packetId)) {
     if (message.qos === 2) {
       connection.broker.counters.duplicatesSuppressed++
       connection.acknowledge(PacketType.pubrec, packetId, 0) // [MQTT-4.3.3-10]

@@ -33,7 +33,10 @@ export function handleSubscribe(connection: Connection, packet: SubscribePacket)
       : true
     if (right === false) refusals[index] = ReasonCode.notAuthorized
     else if (right !== true) {
-      asked.push(right.then((isAllowed) => void (isAllowed || (refusals[index] = ReasonCode.notAuthorized))))
+      const record = (isAllowed: boolean) => {
+        if (!isAllowed) refusals[index] = ReasonCode.notAuthorized
+      }
+      asked.push(right.then(record))
     }
   })
   const finish = () => subscribeAll(connection, packet, refusals, identifier)

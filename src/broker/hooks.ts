@@ -88,7 +88,7 @@ export class HookRegistry {
     if (hooks.onDisconnect !== undefined) this.onDisconnect.push(hooks.onDisconnect.bind(hooks))
     if (hooks.onSubscribe !== undefined) this.onSubscribe.push(hooks.onSubscribe.bind(hooks))
     if (hooks.onUnsubscribe !== undefined) this.onUnsubscribe.push(hooks.onUnsubscribe.bind(hooks))
-    if (hooks.onPublish !== undefined) (this.onPublish ??= []).push(hooks.onPublish.bind(hooks))
-    if (hooks.onDeliver !== undefined) (this.onDeliver ??= []).push(hooks.onDeliver.bind(hooks))
+    if (hooks.onPublish !== undefined) this.onPublish = [...(this.onPublish ?? []), hooks.onPublish.bind(hooks)]
+    if (hooks.onDeliver !== undefined) this.onDeliver = [...(this.onDeliver ?? []), hooks.onDeliver.bind(hooks)]
   }
 }

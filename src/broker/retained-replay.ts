@@ -57,8 +57,9 @@ export class RetainedReplay {
         continue
       }
       if (message === null) {
-        if (++pauses === pausesPerTurn) return this.#later()
-        continue
+        if (++pauses < pausesPerTurn) continue
+        this.#later()
+        return
       }
       const qos = subscription.qos < message.qos ? subscription.qos : message.qos
       this.#pending = message
@@ -71,7 +72,10 @@ export class RetainedReplay {
       if (this.#broker.mayReceiveRetained(this.#session, message)) {
         this.#session.deliver(message, qos, true, subscription.identifiers, null)
       }
-      if (++messages === messagesPerTurn) return this.#later()
+      if (++messages === messagesPerTurn) {
+        this.#later()
+        return
+      }
     }
   }
 

@@ -10,7 +10,7 @@ import { type ClientOptions, connectClient, type MqttClient } from './mqtt-clien
 let mosquitto: Mosquitto | null = null
 
 before(async () => {
-  if (!withoutMosquitto) mosquitto = await startMosquitto(['allow_anonymous true', 'max_inflight_messages 10'])
+  if (!withoutMosquitto) mosquitto = await startMosquitto()
 })
 after(() => mosquitto?.stop())
 

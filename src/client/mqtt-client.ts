@@ -89,6 +89,8 @@ const connackLimitBytes = 256 * 1024
 const pendingRequestLimit = 1000
 /** Leaves Packet Identifiers for SUBSCRIBE and UNSUBSCRIBE. */
 const largestWindow = 60_000
+/** MQTT 3 has no Receive Maximum. Mosquitto, for one, loses QoS 2 messages beyond 20 that come at once. */
+const windowWithoutReceiveMaximum = 20
 const lingerMs = 2000
 const longestPingAnswerMs = 30_000
 const keepAliveTicks = 4
@@ -479,7 +481,7 @@ export class MqttClient {
     }
     this.#connack = packet
     const { receiveMaximum = 0xffff, serverKeepAlive } = this.#serverProperties
-    const window = Math.min(receiveMaximum, largestWindow)
+    const window = this.#level === 5 ? Math.min(receiveMaximum, largestWindow) : windowWithoutReceiveMaximum
     this.#outgoing = new OutgoingPublishes(this.#identifiers, window, (next) => this.#send(next))
     this.#assembler.limitBytes = this.#options.properties?.maximumPacketSize ?? largestPacketBytes
     this.#startKeepAlive(serverKeepAlive ?? this.#options.keepAliveSeconds ?? 60) // [MQTT-3.1.2-21]
