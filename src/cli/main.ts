@@ -11,6 +11,8 @@ const commands: readonly (readonly [name: string, load: () => Promise<(program: 
   ['check', async () => (await import('./check.ts')).registerCheck],
   ['schema', async () => (await import('./schema.ts')).registerSchema],
   ['passwd', async () => (await import('./passwd.ts')).registerPasswd],
+  ['pub', async () => (await import('./pub.ts')).registerPub],
+  ['sub', async () => (await import('./sub.ts')).registerSub],
 ]
 
 // A reader that has gone, as in `atoll schema | head`, is no fault of ours.

@@ -64,6 +64,17 @@ test('connecting can be given up', () =>
     await assert.rejects(connectClient({ address: server.address, signal: stop.signal }), { code: 'connect-aborted' })
   }))
 
+test('giving up has no effect on a client that is connected', () =>
+  withServer(async (server) => {
+    const stop = new AbortController()
+    const connecting = connectClient({ address: server.address, signal: stop.signal, onMessage: () => stop.abort() })
+    const peer = await server.peer()
+    await peer.expect('connect')
+    peer.send({ type: 'connack', sessionPresent: false, reasonCode: 0 }, publish(1, 1))
+    assert.equal((await peer.expect('puback')).packetId, 1)
+    await (await connecting).disconnect()
+  }))
+
 test('what a server sends instead of CONNACK', async () => {
   const rows: [what: string, hex: string, message: RegExp][] = [
     [

@@ -215,7 +215,9 @@ export class MqttClient {
   async handshake(timeoutMs: number): Promise<void> {
     const { clientId = '', cleanStart = true, keepAliveSeconds = 60, will = null, properties = {} } = this.#options
     const giveUp = (error: OperatorError) => {
-      this.#handshake?.reject(error)
+      // Too late: CONNACK has come, and perhaps messages behind it.
+      if (this.#handshake === null) return
+      this.#handshake.reject(error)
       this.#handshake = null
       this.#close({ cause: 'connection-lost', reasonCode: 0, message: error.message })
       this.#socket.destroy()
