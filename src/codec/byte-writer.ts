@@ -7,13 +7,12 @@ export function variableByteIntegerLength(value: number): number {
   return value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x20_0000 ? 3 : 4
 }
 
+/** Room before the body for a fixed header. */
+const headerBytes = 5
+
 export class ByteWriter {
   #buffer = Buffer.allocUnsafe(64)
-  #length = 0
-
-  get length(): number {
-    return this.#length
-  }
+  #length = headerBytes
 
   #grow(extra: number): number {
     const start = this.#length
@@ -75,7 +74,23 @@ export class ByteWriter {
     return this
   }
 
-  view(): Buffer {
-    return this.#buffer.subarray(0, this.#length)
+  /** What was written. */
+  body(): Buffer {
+    return this.#buffer.subarray(headerBytes, this.#length)
+  }
+
+  /** What was written as the body of a packet, with the fixed header before it. */
+  packet(firstByte: number): Buffer {
+    let rest = this.#length - headerBytes
+    assert(rest <= largestVariableByteInteger, 'a Remaining Length fits into four bytes')
+    const start = headerBytes - 1 - variableByteIntegerLength(rest)
+    let at = start
+    this.#buffer[at++] = firstByte
+    while (rest > 0x7f) {
+      this.#buffer[at++] = (rest & 0x7f) | 0x80
+      rest >>>= 7
+    }
+    this.#buffer[at] = rest
+    return this.#buffer.subarray(start, this.#length)
   }
 }

@@ -62,9 +62,7 @@ export function encodePacket(packet: Packet, level: ProtocolLevel): Buffer {
     case 'pingresp':
       break
   }
-  const whole = new ByteWriter()
-  whole.byte((PacketType[packet.type] << 4) | flags).variableByteInteger(body.length)
-  return whole.bytes(body.view()).view()
+  return body.packet((PacketType[packet.type] << 4) | flags)
 }
 
 /** Reason Code and properties, each left out where the specification lets the default be implied. */

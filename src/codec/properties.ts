@@ -196,7 +196,7 @@ export function encodePropertyBytes(properties: Properties): Buffer {
       writeValue(body, entry, value)
     }
   }
-  return body.view()
+  return body.body()
 }
 
 function writeValue(writer: ByteWriter, entry: PropertyRow, value: unknown): void {

@@ -1,5 +1,6 @@
 // Which Subscriptions match a Topic Name. Filters without wildcard stand in one map; a trie holds only those with one.
 // No recursion: the depth of filters and topics is the peer's choice.
+import { LevelNode } from '../topic/level-node.ts'
 import { hasWildcard } from '../topic/topic-filter.ts'
 import { ShareGroup } from './share-group.ts'
 import type { Subscriber, Subscription } from './subscription.ts'
@@ -17,24 +18,20 @@ export class FilterEntry {
 /** A single ordinary Subscription stands inline, which is what makes a million of them cheap. */
 export type FilterSlot = Subscription | FilterEntry | null
 
-class TrieNode {
-  readonly parent: TrieNode | null
-  readonly level: string
-  children: Map<string, TrieNode> | null = null
+class FilterNode extends LevelNode<FilterNode> {
   slot: FilterSlot = null
 
-  constructor(parent: TrieNode | null, level: string) {
-    this.parent = parent
-    this.level = level
+  get isEmpty(): boolean {
+    return this.slot === null
   }
 }
 
 export class FilterIndex {
   readonly #exact = new Map<string, Subscription | FilterEntry>()
-  readonly #root = new TrieNode(null, '')
+  readonly #root = new FilterNode(null, '')
   /** Used again for every match. */
-  #frontier: TrieNode[] = []
-  #next: TrieNode[] = []
+  #frontier: FilterNode[] = []
+  #next: FilterNode[] = []
 
   find(subscriber: Subscriber, filter: string, shareName: string | null): Subscription | null {
     const slot = this.#slot(filter)
@@ -91,10 +88,10 @@ export class FilterIndex {
 
   #slot(filter: string): FilterSlot {
     if (!hasWildcard(filter)) return this.#exact.get(filter) ?? null
-    let node: TrieNode | undefined = this.#root
+    let node: FilterNode | null = this.#root
     for (const level of filter.split('/')) {
-      node = node.children?.get(level)
-      if (node === undefined) return null
+      node = node.child(level)
+      if (node === null) return null
     }
     return node.slot
   }
@@ -115,29 +112,16 @@ export class FilterIndex {
       return
     }
     let node = this.#root
-    for (const level of filter.split('/')) {
-      node.children ??= new Map()
-      let child = node.children.get(level)
-      if (child === undefined) {
-        child = new TrieNode(node, level)
-        node.children.set(level, child)
-      }
-      node = child
-    }
+    for (const level of filter.split('/')) node = node.child(level) ?? node.addChild(new FilterNode(node, level))
     node.slot = slot
-    while (node.slot === null && node.children === null && node.parent !== null) {
-      const parent: TrieNode = node.parent
-      parent.children!.delete(node.level)
-      if (parent.children!.size === 0) parent.children = null
-      node = parent
-    }
+    if (slot === null) node.prune()
   }
 
   /** Adds the slot of every filter that matches `topic` to `found`. [MQTT-4.7.2-1] */
   match(topic: string, found: (Subscription | FilterEntry)[]): void {
     const exact = this.#exact.get(topic)
     if (exact !== undefined) found.push(exact)
-    if (this.#root.children === null) return
+    if (!this.#root.hasChildren) return
     const levels = topic.split('/')
     let frontier = this.#frontier
     let next = this.#next
@@ -145,16 +129,15 @@ export class FilterIndex {
     for (let depth = 0; depth < levels.length && frontier.length > 0; depth++) {
       const allowsWildcard = depth > 0 || levels[0].charCodeAt(0) !== 0x24
       for (const node of frontier) {
-        const children = node.children
-        if (children === null) continue
+        if (!node.hasChildren) continue
         if (allowsWildcard) {
-          const rest = children.get('#')
-          if (rest !== undefined && rest.slot !== null) found.push(rest.slot)
-          const any = children.get('+')
-          if (any !== undefined) next.push(any)
+          const rest = node.child('#')
+          if (rest !== null && rest.slot !== null) found.push(rest.slot)
+          const any = node.child('+')
+          if (any !== null) next.push(any)
         }
-        const literal = children.get(levels[depth])
-        if (literal !== undefined) next.push(literal)
+        const literal = node.child(levels[depth])
+        if (literal !== null) next.push(literal)
       }
       frontier.length = 0
       const swap = frontier
@@ -164,8 +147,8 @@ export class FilterIndex {
     for (const node of frontier) {
       if (node.slot !== null) found.push(node.slot)
       // `a/#` also matches `a`.
-      const rest = node.children?.get('#')
-      if (rest !== undefined && rest.slot !== null) found.push(rest.slot)
+      const rest = node.child('#')
+      if (rest !== null && rest.slot !== null) found.push(rest.slot)
     }
     frontier.length = 0
     next.length = 0

@@ -1,58 +1,18 @@
 // Retained messages by topic, as a trie of levels, so that a Subscription with wildcards walks only what it may match.
 // A walk can stop anywhere and go on later, while the store changes. There may be millions, so a message is kept as bytes
-// in pages, and a node makes room for a second child only when there is one.
+// in pages.
 import { ApplicationMessage, parsePublish } from '../codec/application-message.ts'
+import { LevelNode } from '../topic/level-node.ts'
 
-class RetainedNode {
-  readonly parent: RetainedNode | null
-  readonly level: string
-  #only: RetainedNode | null = null
-  #children: Map<string, RetainedNode> | null = null
+class RetainedNode extends LevelNode<RetainedNode> {
   /** The PUBLISH, between `start` and `end`; null for a level that has none. */
   page: Buffer | null = null
   start = 0
   end = 0
   isVersion5 = false
 
-  constructor(parent: RetainedNode | null, level: string) {
-    this.parent = parent
-    this.level = level
-  }
-
-  get hasChildren(): boolean {
-    return this.#only !== null || this.#children !== null
-  }
-
-  child(level: string): RetainedNode | null {
-    if (this.#children !== null) return this.#children.get(level) ?? null
-    return this.#only !== null && this.#only.level === level ? this.#only : null
-  }
-
-  addChild(level: string): RetainedNode {
-    const child = new RetainedNode(this, level)
-    if (this.#children !== null) this.#children.set(level, child)
-    else if (this.#only === null) this.#only = child
-    else {
-      this.#children = new Map([
-        [this.#only.level, this.#only],
-        [level, child],
-      ])
-      this.#only = null
-    }
-    return child
-  }
-
-  removeChild(level: string): void {
-    if (this.#children === null) this.#only = null
-    else {
-      this.#children.delete(level)
-      if (this.#children.size === 0) this.#children = null
-    }
-  }
-
-  pushChildren(into: RetainedNode[]): void {
-    if (this.#only !== null) into.push(this.#only)
-    else if (this.#children !== null) for (const child of this.#children.values()) into.push(child)
+  get isEmpty(): boolean {
+    return this.page === null
   }
 }
 
@@ -112,7 +72,7 @@ export class RetainedStore {
     for (let start = 0; ; ) {
       const end = topic.indexOf('/', start)
       const level = end === -1 ? topic.slice(start) : topic.slice(start, end)
-      node = node.child(level) ?? node.addChild(level)
+      node = node.child(level) ?? node.addChild(new RetainedNode(node, level))
       if (end === -1) break
       start = end + 1
     }
@@ -151,16 +111,12 @@ export class RetainedStore {
     return true
   }
 
-  #clear(start: RetainedNode): void {
+  #clear(node: RetainedNode): void {
     this.count--
-    this.bytes -= start.end - start.start + overheadBytes
-    start.page = null
-    this.#expiring.delete(start)
-    let node = start
-    while (node.page === null && !node.hasChildren && node.parent !== null) {
-      node.parent.removeChild(node.level)
-      node = node.parent
-    }
+    this.bytes -= node.end - node.start + overheadBytes
+    node.page = null
+    this.#expiring.delete(node)
+    node.prune()
   }
 
   /** Drops messages whose time is over; looks at no more than `visits` of those that can expire. */

@@ -1,0 +1,62 @@
+// One level in a tree of topics or filters. Most nodes of such trees have one child, and there may be millions, so a map
+// is only made for the second.
+
+export abstract class LevelNode<Node extends LevelNode<Node>> {
+  readonly parent: Node | null
+  readonly level: string
+  #only: Node | null = null
+  #children: Map<string, Node> | null = null
+
+  constructor(parent: Node | null, level: string) {
+    this.parent = parent
+    this.level = level
+  }
+
+  /** Whether the node itself holds something; one that does not goes when its last child goes. */
+  abstract readonly isEmpty: boolean
+
+  get hasChildren(): boolean {
+    return this.#only !== null || this.#children !== null
+  }
+
+  child(level: string): Node | null {
+    if (this.#children !== null) return this.#children.get(level) ?? null
+    return this.#only !== null && this.#only.level === level ? this.#only : null
+  }
+
+  /** Adds a child of a level that is not there yet. */
+  addChild(child: Node): Node {
+    if (this.#children !== null) this.#children.set(child.level, child)
+    else if (this.#only === null) this.#only = child
+    else {
+      this.#children = new Map([
+        [this.#only.level, this.#only],
+        [child.level, child],
+      ])
+      this.#only = null
+    }
+    return child
+  }
+
+  pushChildren(into: Node[]): void {
+    if (this.#only !== null) into.push(this.#only)
+    else if (this.#children !== null) for (const child of this.#children.values()) into.push(child)
+  }
+
+  /** Takes this node out of the tree, and all above it that are of no use without it. The root stays. */
+  prune(): void {
+    let node: LevelNode<Node> = this
+    while (node.isEmpty && !node.hasChildren && node.parent !== null) {
+      node.parent.#remove(node.level)
+      node = node.parent
+    }
+  }
+
+  #remove(level: string): void {
+    if (this.#children === null) this.#only = null
+    else {
+      this.#children.delete(level)
+      if (this.#children.size === 0) this.#children = null
+    }
+  }
+}
