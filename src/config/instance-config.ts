@@ -27,8 +27,8 @@ export interface ListenerConfig {
   /** From the transport connection to a complete CONNECT and its answer. */
   connectTimeoutSeconds: number
   maxPacketSizeBytes: number
-  /** strict: DISCONNECT 0x93 for a client that sends more than Receive Maximum; pause: its socket is not read until it is within again. */
-  receiveMaximumPolicy: 'strict' | 'pause'
+  /** strict: DISCONNECT 0x93 for a client that sends more than Receive Maximum; lenient: only for one that sends twice as many. */
+  receiveMaximumPolicy: 'strict' | 'lenient'
   /** Put before every topic of this listener's clients, taken off on delivery; '' for none. */
   mountPoint: string
   backlog: number

@@ -31,7 +31,7 @@ const samples: Record<string, Sample> = {
   'listeners.l.connectRate': sample(0, 0, -1, 'out-of-range'),
   'listeners.l.connectTimeout': sample('1m', 60, '0s', 'out-of-range'),
   'listeners.l.maxPacketSize': sample('64KiB', 65_536, '1GiB', 'out-of-range'),
-  'listeners.l.receiveMaximum': sample('pause', 'pause', 10, 'wrong-type'),
+  'listeners.l.receiveMaximum': sample('lenient', 'lenient', 10, 'wrong-type'),
   'listeners.l.mountPoint': sample('plant/', 'plant/', 'plant/#', 'wrong-value'),
   'listeners.l.backlog': sample(1, 1, '1', 'wrong-type'),
   'auth.passwords': sample('/p', '/p', 5, 'wrong-type'),

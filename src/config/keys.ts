@@ -117,9 +117,9 @@ export const listenerKeys = {
   ),
   receiveMaximum: key(
     'receiveMaximumPolicy',
-    choice(['strict', 'pause']),
+    choice(['strict', 'lenient']),
     'strict',
-    'A client that sends more unacknowledged messages than `limits.receiveMaximum`: `strict` disconnects it, `pause` reads no more from it for a while.',
+    'A client that sends more unacknowledged messages than `limits.receiveMaximum`: `strict` disconnects it with 0x93, `lenient` does so only at twice as many.',
   ),
   mountPoint: key(
     'mountPoint',

@@ -13,6 +13,7 @@ import { type AclAuthorizer, createAclAuthorizer } from '../security/acl-authori
 import { type AclRules, parseAclFile } from '../security/acl-file.ts'
 import { createPasswordAuthenticator, type PasswordAuthenticator } from '../security/password-authenticator.ts'
 import { type PasswordEntries, parsePasswordFile } from '../security/password-file.ts'
+import { isLoopback, parseAddress } from '../transport/address.ts'
 import { parseListenFds } from '../transport/inherited-fds.ts'
 import { createListener, type Listener } from '../transport/listener.ts'
 import { Loop } from '../transport/loop.ts'
@@ -129,7 +130,22 @@ export class Instance {
     )
     await listener.start()
     this.#listeners.push(listener)
+    await this.#assertSafe(listener)
     return listener
+  }
+
+  /** What an inherited descriptor leads to is only known now; the rule of safe defaults holds for it as well. */
+  async #assertSafe(listener: Listener): Promise<void> {
+    const { config, address } = listener
+    if (!config.address.startsWith('fd:') || config.anonymous !== null || this.#config.auth.passwords !== null) return
+    const { platform } = this.#environment
+    if (isLoopback(parseAddress(address, { platform, role: 'listener' }))) return
+    await listener.stop()
+    this.#listeners = this.#listeners.filter((other) => other !== listener)
+    throw new OperatorError('anonymous-listener', `${address} can be reached from other hosts and asks for no password`, {
+      place: { key: `listeners.${config.name}` },
+      fix: 'set auth.passwords, or anonymous: true on this listener',
+    })
   }
 
   /** Accepts no more, tells MQTT 5 clients 0x8B, and ends within the grace period. Harmless when it does not run. */

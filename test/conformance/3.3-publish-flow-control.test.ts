@@ -53,8 +53,8 @@ describe('3.3.4 Receive Maximum', { concurrency: 16 }, () => {
   )
 
   variantTest(
-    '[MQTT-3.3.4-7] a broker that pauses instead takes a flood in its own time',
-    { levels: [5], broker: { ...five, listener: { receiveMaximum: 'pause' } } },
+    '[MQTT-3.3.4-7] a lenient broker takes a flood of messages that it acknowledges at once',
+    { levels: [5], broker: { ...five, listener: { receiveMaximum: 'lenient' } } },
     async ({ client }) => {
       const a = await client()
       const flood = Array.from({ length: 300 }, (_, index) => publish({ topic: 't', qos: 1, packetId: index + 1 }))
