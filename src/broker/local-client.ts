@@ -48,8 +48,6 @@ export class LocalClient implements Outlet {
   #isScheduled = false
   #isClosed = false
   readonly #replay: RetainedReplay
-  /** What a replay of retained messages asks of its way out. */
-  readonly isBlocked = false
 
   constructor(broker: Broker, clientId: string) {
     this.clientId = clientId
@@ -63,8 +61,13 @@ export class LocalClient implements Outlet {
     this.#replay = new RetainedReplay(broker, this.#session, this)
   }
 
+  /** A replay of retained messages waits while there is no room. */
+  get isBlocked(): boolean {
+    return !this.isWritable
+  }
+
   get queuedBytes(): number {
-    return 0
+    return this.isWritable ? 0 : Number.POSITIVE_INFINITY
   }
 
   /**
@@ -76,6 +79,9 @@ export class LocalClient implements Outlet {
     this.#assertOpen()
     if (!isValidTopicName(topic) || isReservedTopicName(topic)) {
       throw new ProtocolError(ReasonCode.topicNameInvalid, `${JSON.stringify(topic)} cannot be published to`)
+    }
+    if (options.properties?.topicAlias !== undefined) {
+      throw new ProtocolError(ReasonCode.topicAliasInvalid, 'a topic alias belongs to one connection')
     }
     const bytes = typeof payload === 'string' ? Buffer.from(payload) : Buffer.from(payload)
     const message = createMessage(topic, bytes, { ...options, nowMs: this.#broker.clock.monotonicMs() })
@@ -213,6 +219,7 @@ export class LocalClient implements Outlet {
       }
     }
     this.#session.pump()
+    this.#replay.go()
     this.#broker.loop.leave()
     if (this.#arrivals.length > 0) this.#schedule()
   }

@@ -12,8 +12,8 @@ const pausesPerTurn = 8
 const outputBytes = 128 * 1024
 
 interface Walk {
-  messages: Generator<ApplicationMessage | null, void, void>
-  subscription: Subscription
+  readonly messages: Generator<ApplicationMessage | null, void, void>
+  readonly subscription: Subscription
 }
 
 /** What a replay must know of the way out. */
@@ -26,7 +26,9 @@ export class RetainedReplay {
   readonly #broker: Broker
   readonly #session: Session
   readonly #output: ReplayOutput
-  readonly #walks: Walk[] = []
+  #walk: Walk | null = null
+  /** Those whose turn has not come; never more than the client has Subscriptions. */
+  readonly #waiting = new Set<Subscription>()
   #pending: ApplicationMessage | null = null
   #isScheduled = false
 
@@ -37,7 +39,25 @@ export class RetainedReplay {
   }
 
   add(subscription: Subscription): void {
-    this.#walks.push({ messages: this.#broker.retained.matching(subscription.filter), subscription })
+    this.#waiting.add(subscription)
+  }
+
+  /** The next walk, unless one is under way. Nothing is sent any more for a Subscription that is gone. [MQTT-3.10.4-2] */
+  #begin(): Walk | null {
+    if (this.#walk !== null && this.#isHeld(this.#walk.subscription)) return this.#walk
+    this.#walk = null
+    this.#pending = null
+    for (const subscription of this.#waiting) {
+      this.#waiting.delete(subscription)
+      if (!this.#isHeld(subscription)) continue
+      this.#walk = { messages: this.#broker.retained.matching(subscription.filter), subscription }
+      break
+    }
+    return this.#walk
+  }
+
+  #isHeld(subscription: Subscription): boolean {
+    return this.#broker.router.find(this.#session, subscription.filter, null) === subscription
   }
 
   /** Sends what there is room for; goes on by itself, by `session.refill`, or when called on a drained output. */
@@ -45,15 +65,18 @@ export class RetainedReplay {
     this.#session.refill = null
     let messages = 0
     let pauses = 0
-    while (this.#walks.length > 0) {
+    let walk = this.#begin()
+    while (walk !== null) {
       if (this.#session.outlet === null) {
-        this.#walks.length = 0
+        this.#walk = null
+        this.#waiting.clear()
         return
       }
-      const { subscription, messages: walk } = this.#walks[0]
-      const message = this.#pending ?? this.#next(walk)
+      const { subscription } = walk
+      const message = this.#pending ?? this.#next(walk.messages)
       if (message === undefined) {
-        this.#walks.shift()
+        this.#walk = null
+        walk = this.#begin()
         continue
       }
       if (message === null) {
@@ -63,7 +86,7 @@ export class RetainedReplay {
       }
       const qos = subscription.qos < message.qos ? subscription.qos : message.qos
       this.#pending = message
-      if (this.#output.isBlocked && this.#output.queuedBytes > outputBytes) return // `drained` goes on
+      if (this.#output.isBlocked && this.#output.queuedBytes >= this.#room) return // `drained` goes on
       if (qos > 0 && !this.#session.hasRoom) {
         this.#session.refill = this.go
         return
@@ -77,6 +100,11 @@ export class RetainedReplay {
         return
       }
     }
+  }
+
+  /** Below the limit at which a QoS 0 message would be dropped. */
+  get #room(): number {
+    return Math.min(outputBytes, this.#broker.limits.outputBytes)
   }
 
   #next(walk: Generator<ApplicationMessage | null, void, void>): ApplicationMessage | null | undefined {
