@@ -185,6 +185,12 @@ export class Broker {
     )
   }
 
+  /** A Session has come into the hands of another user: what may be received is asked anew. */
+  userChanged(session: Session): void {
+    session.forgetRights()
+    if (this.hasRules) this.router.invalidate()
+  }
+
   authenticate(connection: Connection, packet: ConnectPacket): MaybePromise<AuthenticationAnswer> {
     const { listener, network } = connection
     const { username } = packet
@@ -419,20 +425,26 @@ export class Broker {
   }
 
   #publishWill(session: Session, will: Will): void {
-    const publish = (isAllowed: boolean) => {
-      if (!isAllowed) {
-        this.counters.publishDenied++
-        return
+    const { client } = session
+    const decide = (isAllowed: boolean): MaybePromise<number> => {
+      if (!isAllowed) return ReasonCode.notAuthorized
+      return this.hooks.onPublish === null ? ReasonCode.success : this.runPublishHooks(client, will.message)
+    }
+    const finish = (verdict: number) => {
+      if (verdict === droppedByHook) this.counters.droppedByHook++
+      else if (verdict !== ReasonCode.success) this.counters.publishDenied++
+      else {
+        if (will.message.expiryAt !== -1) will.message.receivedAtMs = this.clock.monotonicMs()
+        this.publish(will.message, session)
       }
-      if (will.message.expiryAt !== -1) will.message.receivedAtMs = this.clock.monotonicMs()
-      this.publish(will.message, session)
     }
     // Rights may have changed since CONNECT.
-    const answer = will.mayPublish()
-    if (typeof answer === 'boolean') publish(answer)
+    const right = will.mayPublish()
+    const answer = typeof right === 'boolean' ? decide(right) : right.then(decide)
+    if (typeof answer === 'number') finish(answer)
     else {
-      answer.then(publish, (error: unknown) => {
-        this.log.error('the authorize hook failed', { error: String(error), action: 'publish' })
+      answer.then(finish, (error: unknown) => {
+        this.log.error('a hook failed', { error: String(error), client: session.clientId })
       })
     }
   }
@@ -453,7 +465,7 @@ export class Broker {
       for (const { share, message } of orphans) this.router.dispatchShared(share!, message.topic, message)
       this.loop.leave()
     }
-    this.events.emit('sessionEnded', { clientId: session.clientId })
+    this.#emit('sessionEnded', { clientId: session.clientId })
   }
 
   // ---- lives
@@ -468,7 +480,8 @@ export class Broker {
   /** A connected client is no longer so; its Session is given free. */
   connectionLost(connection: Connection, reasonCode: number): void {
     const client = connection.info!
-    this.log.info('client disconnected', { client: client.clientId, reason: describeReasonCode(reasonCode) })
+    const reason = reasonCode === 0 ? 'normal disconnection (0x00)' : describeReasonCode(reasonCode)
+    this.log.info('client disconnected', { client: client.clientId, reason })
     const session = connection.session!
     connection.session = null
     this.sessions.detached(session, connection.isWillDiscarded)

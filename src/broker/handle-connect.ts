@@ -11,6 +11,7 @@ import { neverExpires, type Session, type Will } from '../session/session.ts'
 import { countLevels, isReservedTopicName, isValidTopicName } from '../topic/topic-name.ts'
 import type { Connection } from './connection.ts'
 import { startExchange } from './handle-auth.ts'
+import type { ClientInfo } from './hooks.ts'
 
 /** The 1 to 23 characters that every server must accept [MQTT-3.1.3-5] are far below any limit that can be set. */
 const assignedIdBytes = 12
@@ -65,7 +66,8 @@ function checkClientId(connection: Connection, packet: ConnectPacket): void {
 
 function checkWill(connection: Connection, will: WillPacket): void {
   const { features, limits } = connection.broker
-  if (!isValidTopicName(will.topic) || countLevels(will.topic) > limits.topicLevels) {
+  const isTooLong = Buffer.byteLength(connection.mount(will.topic)) > 0xffff
+  if (!isValidTopicName(will.topic) || isTooLong || countLevels(will.topic) > limits.topicLevels) {
     throw new ProtocolError(ReasonCode.topicNameInvalid, 'the will topic is not a valid topic name')
   }
   const { responseTopic } = will.properties
@@ -142,12 +144,18 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
       ? 0
       : neverExpires
   const expirySeconds = broker.grantedExpiry(requestedExpiry)
+  // Others may have come in while somebody decided on this one.
+  const refusal = broker.refusalOfNewClient(connection, clientId)
+  if (refusal !== null) throw refusal
+  const will = packet.will === null ? null : createWill(connection, packet.will)
   const { session, isPresent } = openSession(connection, clientId, packet.cleanStart)
+  const isOfAnother = isPresent && !isSameUser(session.client, connection.info!)
   session.client = connection.info
+  if (isOfAnother) broker.userChanged(session)
   session.mountPoint = connection.listener.mountPoint
   session.expirySeconds = expirySeconds
   session.isDurable = expirySeconds > 0
-  session.will = packet.will === null ? null : createWill(connection, packet.will)
+  session.will = will
   connection.hasZeroExpiry = requestedExpiry === 0
 
   const properties: Properties = { ...exchanged }
@@ -168,6 +176,11 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
   connection.send({ type: 'connack', sessionPresent: isPresent && packet.level !== 3, reasonCode: 0, properties })
   broker.clientConnected(connection)
   session.pump() // [MQTT-4.4.0-1]
+}
+
+/** Whether rules that were asked about the one answer for the other. */
+function isSameUser(one: ClientInfo | null, other: ClientInfo): boolean {
+  return one !== null && one.username === other.username && one.group === other.group && one.listener === other.listener
 }
 
 /** What MQTT 5 tells the client of the server, where it differs from what a client may assume. */
@@ -206,8 +219,13 @@ function openSession(
     existing.outlet.disconnect(ReasonCode.sessionTakenOver, 'another connection took the session over')
     // A Session without expiry has ended with its connection.
     existing = sessions.get(clientId)
+    // Who heard of it may have parted with this client too, or put another in its place.
+    if (!connection.isOpen || existing?.isAttached === true) {
+      throw new ProtocolError(ReasonCode.serverBusy, 'another connection has the session')
+    }
   }
-  if (existing !== null && !isClean) {
+  // Behind another mount point the same name is somebody else, whose topics are none of this client's business.
+  if (existing !== null && !isClean && existing.mountPoint === connection.listener.mountPoint) {
     sessions.resume(existing) // [MQTT-3.1.2-5]
     return { session: existing, isPresent: true }
   }

@@ -235,7 +235,8 @@ export class Session implements Subscriber {
       this.queuedMessages >= limits.queueMessages ||
       this.queuedBytes + size > limits.queueBytes ||
       queues.bytes + size > queues.limitBytes
-    if (isFull() && limits.queuePolicy === 'drop-oldest') {
+    if (limits.queuePolicy === 'drop-oldest' && size <= limits.queueBytes) {
+      // Not for a message that would not fit into an empty queue.
       while (this.#queue !== null && isFull()) {
         this.#takeFirst()
         counters.droppedQueueFull++
@@ -271,6 +272,11 @@ export class Session implements Subscriber {
       return null
     }
     return this.#isStillAllowed(delivery) ? delivery : null
+  }
+
+  /** What waits is looked at again before it is sent. */
+  forgetRights(): void {
+    this.#rightsGeneration = -1
   }
 
   /** Rights may have been taken away while the message waited. */
