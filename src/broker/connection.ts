@@ -14,7 +14,7 @@ import { encodePacket } from '../codec/encode.ts'
 import { PacketType, type ProtocolLevel, packetTypeName, type Qos } from '../codec/packet-types.ts'
 import type { Packet } from '../codec/packets.ts'
 import type { Properties } from '../codec/properties.ts'
-import { connectReturnCode, ReasonCode } from '../codec/reason-codes.ts'
+import { codeForConnack, codeForDisconnect, connectReturnCode, ReasonCode } from '../codec/reason-codes.ts'
 import type { ListenerConfig } from '../config/instance-config.ts'
 import type { Route } from '../routing/route-cache.ts'
 import type { Outlet, Session } from '../session/session.ts'
@@ -102,6 +102,8 @@ export class Connection implements NetworkReceiver, Outlet {
   isWillDiscarded = false
   /** Monotonic; while the output is blocked. */
   blockedAtMs = 0
+  /** Whether nothing is read because the client does not take the answers to what it sent before. */
+  #isHeldByOutput = false
 
   constructor(broker: Broker, network: NetworkConnection, listener: ListenerConfig) {
     this.broker = broker
@@ -128,6 +130,7 @@ export class Connection implements NetworkReceiver, Outlet {
     broker.counters.bytesReceived += end - start
     this.receivedAtMs = broker.clock.monotonicMs()
     try {
+      if (this.output.isBlocked && !this.#isHeldByOutput) this.#holdForOutput()
       if (this.#byteBucket !== null) this.#charge(this.#byteBucket, end - start)
       let position = start
       if (this.#carry !== null) {
@@ -342,8 +345,8 @@ export class Connection implements NetworkReceiver, Outlet {
     if (available < 2) return 2 - available
     let length = 0
     for (let index = 1; ; index++) {
-      if (index === available) return 1
       if (index === longestHeaderBytes) return 0 // refused by `#consume`
+      if (index === available) return 1
       const byte = carry[index]
       length |= (byte & 0x7f) << (7 * (index - 1))
       if (byte < 0x80) {
@@ -374,7 +377,17 @@ export class Connection implements NetworkReceiver, Outlet {
         this.fail(error)
       }
     }
-    if (this.#holds === 0 && this.isOpen) this.network.resume()
+    if (this.#holds > 0 || !this.isOpen) return
+    // What the client sent meanwhile is still unread, so its silence begins now.
+    this.receivedAtMs = this.broker.clock.monotonicMs()
+    this.network.resume()
+  }
+
+  /** Answers cannot be dropped as messages can, so who takes none of them may ask for no more. */
+  #holdForOutput(): void {
+    if (this.output.queuedBytes < 2 * this.broker.limits.outputBytes) return
+    this.#isHeldByOutput = true
+    this.hold()
   }
 
   /** Reads nothing for a while. */
@@ -414,7 +427,8 @@ export class Connection implements NetworkReceiver, Outlet {
   }
 
   #charge(bucket: TokenBucket, amount: number): void {
-    const waitMs = bucket.take(amount, this.receivedAtMs)
+    // Not the time of the last read: what had to wait is charged when it is handled.
+    const waitMs = bucket.take(amount, this.broker.clock.monotonicMs())
     if (waitMs === 0) return
     this.broker.counters.rateLimited++
     if (this.broker.limits.ratePolicy === 'disconnect') {
@@ -481,11 +495,11 @@ export class Connection implements NetworkReceiver, Outlet {
     if (!this.isOpen) return
     const properties: Properties = { reasonString: reason }
     if (this.phase === 'connected') {
-      if (this.isVersion5) this.send({ type: 'disconnect', reasonCode, properties })
+      if (this.isVersion5) this.send({ type: 'disconnect', reasonCode: codeForDisconnect(reasonCode), properties })
     } else {
       this.broker.counters.connectionsRefused++
       // As long as no CONNECT has come there is nothing to answer. [MQTT-3.14.0-1] [MQTT-3.2.2-7]
-      const returnCode = this.isVersion5 ? reasonCode : connectReturnCode(reasonCode)
+      const returnCode = this.isVersion5 ? codeForConnack(reasonCode) : connectReturnCode(reasonCode)
       if (this.phase === 'authenticating' && returnCode !== null) {
         this.send({ type: 'connack', sessionPresent: false, reasonCode: returnCode, properties })
       }
@@ -568,6 +582,9 @@ export class Connection implements NetworkReceiver, Outlet {
     this.broker.blocked.delete(this)
     this.session?.pump()
     this.replay?.go()
+    if (!this.#isHeldByOutput) return
+    this.#isHeldByOutput = false
+    this.release()
   }
 
   /** Sends a control packet; what would exceed the client's Maximum Packet Size loses its Reason String and User Properties. */

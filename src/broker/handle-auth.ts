@@ -65,7 +65,8 @@ function step(connection: Connection, exchange: EnhancedExchange, data: Buffer |
 
 function proceed(connection: Connection, exchange: EnhancedExchange, answer: EnhancedAuthenticationAnswer): void {
   const { method } = exchange.authenticator
-  if (answer.status === 'failure') {
+  // Whatever is no clear yes is a no.
+  if (answer.status !== 'continue' && answer.status !== 'success') {
     connection.broker.counters.authenticationFailures++
     // [MQTT-4.12.0-4] [MQTT-4.12.1-2]
     throw new ProtocolError(answer.reasonCode ?? ReasonCode.notAuthorized, 'authentication failed')

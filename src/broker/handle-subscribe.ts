@@ -80,6 +80,8 @@ function subscribeAll(
     }
     const refusal = broker.runSubscribeHooks(connection.info!, request.filter, request.qos)
     if (refusal !== 0) return refusal
+    // A hook, or who heard of the filter before, may have parted with the client: its Session can be over.
+    if (!connection.isOpen) return ReasonCode.unspecifiedError
     const shared = parseSharedFilter(request.filter)
     const options = {
       filter: connection.mount(shared?.filter ?? request.filter),

@@ -58,6 +58,28 @@ export function describeReasonCode(code: number): string {
   return `${namesByCode.get(code) ?? 'unknown reason'} (0x${code.toString(16).padStart(2, '0')})`
 }
 
+const codesOfConnack: ReadonlySet<number> = new Set([
+  0x00, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8c, 0x90, 0x95, 0x97, 0x99, 0x9a, 0x9b,
+  0x9c, 0x9d, 0x9f,
+])
+const codesOfDisconnect: ReadonlySet<number> = new Set([
+  0x00, 0x80, 0x81, 0x82, 0x83, 0x87, 0x89, 0x8b, 0x8c, 0x8d, 0x8e, 0x8f, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98,
+  0x99, 0x9a, 0x9b, 0x9c, 0x9d, 0x9e, 0x9f, 0xa0, 0xa1, 0xa2,
+])
+
+/** `code`, or the nearest one that a server may send in CONNACK. [MQTT-3.2.2-8] */
+export function codeForConnack(code: number): number {
+  if (codesOfConnack.has(code)) return code
+  return code === ReasonCode.serverShuttingDown ? ReasonCode.serverUnavailable : ReasonCode.unspecifiedError
+}
+
+/** `code`, or the nearest one that a server may send in DISCONNECT. [MQTT-3.14.2-1] */
+export function codeForDisconnect(code: number): number {
+  if (codesOfDisconnect.has(code)) return code
+  if (code === ReasonCode.badUserNameOrPassword || code === ReasonCode.banned) return ReasonCode.notAuthorized
+  return code === ReasonCode.unsupportedProtocolVersion ? ReasonCode.protocolError : ReasonCode.unspecifiedError
+}
+
 /** The 3.x CONNACK return code that says the same, or null where 3.x only closes the connection. */
 export function connectReturnCode(reasonCode: number): number | null {
   switch (reasonCode) {

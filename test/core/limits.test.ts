@@ -1,0 +1,80 @@
+// Limits against a client that is greedy, or that is one of many at the same moment. Seen from outside only.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { connect as openSocket } from 'node:net'
+import { test } from 'node:test'
+import { withBroker } from '../kit/broker.ts'
+import { connect, P, pingreq, publish } from '../kit/wire.ts'
+
+test('a client over its message rate is slowed down to the rate, and not below', () =>
+  withBroker({ limits: { messageRate: 20 } }, async (broker) => {
+    const client = await broker.client()
+    const messages = Array.from({ length: 40 }, () => publish({ level: 5, topic: 't' }))
+    const startedAtMs = performance.now()
+    client.send(...messages, pingreq())
+    await client.expect('PINGRESP', 20_000)
+    const seconds = (performance.now() - startedAtMs) / 1000
+    // 20 at once and 20 in the second after, plus the coarseness of timers.
+    assert.ok(seconds > 0.8 && seconds < 4, `took ${seconds} s`)
+  }))
+
+test('the limit of connections holds for clients that are being authenticated at the same time', () => {
+  let asked = 0
+  let answerAll = () => {}
+  const allAsked = new Promise<void>((resolve) => {
+    answerAll = resolve
+  })
+  const authenticate = async () => {
+    if (++asked === 4) answerAll()
+    await allAsked
+    return true
+  }
+  return withBroker({ limits: { connections: 2 }, hooks: { authenticate } }, async (broker) => {
+    const clients = await Promise.all([1, 2, 3, 4].map(() => broker.connect()))
+    for (const client of clients) client.sendConnect()
+    const answers = await Promise.all(clients.map((client) => client.expect('CONNACK')))
+    assert.deepEqual(answers.map(({ reasonCode }) => reasonCode).sort(), [0, 0, 0x97, 0x97])
+  })
+})
+
+test('who reads no answers may ask for no more: the memory for answers is limited, and all come in the end', () =>
+  withBroker({ limits: { outputBytes: 65_536 } }, async (broker) => {
+    const socket = openSocket(broker.address('tcp') as { port: number })
+    await once(socket, 'connect')
+    socket.pause()
+    socket.write(connect({ level: 5, clientId: 'flood' }))
+    const pings = Buffer.alloc(1024 * 1024)
+    for (let index = 0; index < pings.length; index += 2) pings[index] = 0xc0
+    // More than the buffers of the kernel take on both ways.
+    const mebibytes = 40
+    for (let sent = 0; sent < mebibytes; sent++) socket.write(pings)
+    let output = -1
+    for (let calm = 0; calm < 5; ) {
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      const { outputBytes } = broker.library!.counters
+      calm = outputBytes === output && outputBytes > 0 ? calm + 1 : 0
+      output = outputBytes
+    }
+    assert.ok(output < 1024 * 1024, `${output} bytes wait for a client that reads nothing`)
+    let received = 0
+    socket.on('data', (chunk) => {
+      received += chunk.length
+    })
+    socket.resume()
+    while (received < mebibytes * pings.length) await once(socket, 'data')
+    socket.destroy()
+  }))
+
+test('a message that is larger than a whole queue does not empty the queue', () =>
+  withBroker({ limits: { queueBytes: '20KiB' } }, async (broker) => {
+    const session = { clientId: 'away', properties: [[P.sessionExpiryInterval, 100]] as [number, number][] }
+    const before = await broker.client(session)
+    await before.subscribe(['t'], { qos: 1 })
+    await before.disconnect()
+    const publisher = await broker.client()
+    for (let index = 0; index < 5; index++) await publisher.publish({ topic: 't', qos: 1, payload: `${index}` })
+    await publisher.publish({ topic: 't', qos: 1, payload: Buffer.alloc(30_000) })
+    const after = await broker.client({ ...session, cleanStart: false })
+    for (let index = 0; index < 5; index++) assert.equal((await after.expect('PUBLISH')).payload.toString(), `${index}`)
+    await after.expectNothing()
+  }))
