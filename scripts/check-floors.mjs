@@ -17,8 +17,10 @@ const allowed = {
   client: ['base', 'codec', 'topic', 'transport'],
   broker: ['base', 'codec', 'topic', 'config', 'observe', 'routing', 'session', 'security', 'transport'],
   instance: ['base', 'codec', 'topic', 'config', 'observe', 'routing', 'session', 'security', 'transport', 'broker'],
+  fleet: ['base', 'config', 'observe', 'transport', 'instance'],
+  admin: ['base', 'config', 'observe', 'transport', 'instance', 'fleet'],
   testing: ['base'],
-  cli: ['base', 'codec', 'topic', 'config', 'observe', 'security', 'transport', 'client', 'instance'],
+  cli: ['base', 'codec', 'topic', 'config', 'observe', 'security', 'transport', 'client', 'instance', 'fleet', 'admin'],
   '.': ['base', 'codec', 'topic', 'config', 'broker', 'security', 'instance'],
 }
 /** Types of the configuration are plain data that the edge may read as well. */

@@ -1,0 +1,79 @@
+// The observed state of a fleet, as the supervisor writes it and everybody else reads it, and the supervisor's interface.
+import type { FleetConfig, Isolation, StartPolicy } from '../config/fleet-config.ts'
+
+/**
+ * stopped: not running, nobody asked for it. waiting: on-demand, its listeners are open in the supervisor. starting, ready,
+ * stopping: as they say; ready means that its listeners listen. backing-off: crashed, will be restarted. failed: crashed too
+ * often, or its configuration cannot work; stays so until somebody acts.
+ */
+export type MemberPhase = 'stopped' | 'waiting' | 'starting' | 'ready' | 'stopping' | 'backing-off' | 'failed'
+
+export interface ListenerStatus {
+  name: string
+  address: string
+  phase: string
+  connections: number
+}
+
+export interface MemberStatus {
+  name: string
+  phase: MemberPhase
+  /** Process in which it runs; null while it does not. */
+  pid: number | null
+  isolation: Isolation
+  start: StartPolicy
+  listeners: ListenerStatus[]
+  connections: number
+  restarts: number
+  /** Milliseconds since the epoch; null while it is not ready. */
+  readySinceMs: number | null
+  /** Why it failed or crashed last, for people; null when it did not. */
+  reason: string | null
+}
+
+export interface FleetStatus {
+  pid: number
+  version: string
+  startedAtMs: number
+  members: MemberStatus[]
+}
+
+export type ChangeKind = 'unchanged' | 'hot' | 'restart' | 'created' | 'removed' | 'rejected'
+
+export interface KeyChange {
+  /** `limits.queueMessages`. */
+  key: string
+  kind: 'hot' | 'restart' | 'rejected'
+  from: unknown
+  to: unknown
+}
+
+export interface MemberChange {
+  name: string
+  kind: ChangeKind
+  keys: KeyChange[]
+  /** Why it was rejected or rolled back. */
+  reason: string | null
+}
+
+export type FleetEvent =
+  | { kind: 'phase'; name: string; phase: MemberPhase; reason: string | null; atMs: number }
+  | { kind: 'applied'; changes: MemberChange[]; atMs: number }
+
+export interface Fleet {
+  readonly config: FleetConfig
+  status(): FleetStatus
+  memberStatus(name: string): MemberStatus | null
+  /** What `apply` would do. */
+  plan(next: FleetConfig): MemberChange[]
+  /** All or nothing for each instance; an instance that does not change keeps its connections. */
+  apply(next: FleetConfig): Promise<MemberChange[]>
+  startMember(name: string): Promise<void>
+  stopMember(name: string): Promise<void>
+  restartMember(name: string): Promise<void>
+  /** Calls a control verb of one instance, wherever it runs. @throws OperatorError */
+  call(name: string, verb: string, params: unknown): Promise<unknown>
+  /** @returns a function that ends it */
+  subscribe(listener: (event: FleetEvent) => void): () => void
+  stop(): Promise<void>
+}
