@@ -46,7 +46,7 @@ function publish(packetId: number, qos: 0 | 1 | 2, payload = '', duplicate = fal
 
 test('a server that says nothing is a timeout', () =>
   withServer(async (server) => {
-    await assert.rejects(connectClient({ address: server.address, connectTimeoutSeconds: 0.1 }), (error) => {
+    await assert.rejects(connectClient({ address: server.address, connectTimeoutSeconds: 0.5 }), (error) => {
       assert.ok(error instanceof OperatorError)
       assert.equal(error.code, 'connect-timeout')
       assert.match(error.message, /unix:.*s\.sock took the connection, but sent no CONNACK/)
@@ -536,8 +536,9 @@ test('keep alive: PINGREQ in time, and a server that does not answer', () =>
     await peer.expect('pingreq')
     peer.send({ type: 'pingresp' })
     await peer.expect('pingreq')
-    assert.equal((await peer.expect('pingreq')).type, 'pingreq')
-    assert.equal((await peer.expect('disconnect')).reasonCode, 0x8d)
+    let last = await peer.next()
+    while (last?.type === 'pingreq') last = await peer.next()
+    assert.deepEqual(last, { type: 'disconnect', reasonCode: 0x8d })
     assert.equal((await client.closed).cause, 'keep-alive-timeout')
   }))
 
