@@ -52,6 +52,8 @@ const connectLimitBytes = 256 * 1024
 const earlyBytesLimit = 64 * 1024
 /** How long a client may take to close its side after we have closed ours. */
 const lingerMs = 2000
+/** How long a hook may think about a packet of a connected client. */
+const hookTimeoutMs = 30_000
 const longestHeaderBytes = 5
 /** A partial packet is given memory as its bytes come, never by the length that it announces. */
 const firstCarryBytes = 4096
@@ -404,12 +406,20 @@ export class Connection implements NetworkReceiver, Outlet {
 
   /**
    * Goes on with `next` when the answer is there; until then this connection, and only this one, reads nothing.
-   * A rejection is passed to `next` as null.
+   * A rejection is passed to `next` as null, and so is an answer that does not come in time.
    */
   whenAnswered<T>(answer: Promise<T>, next: (value: T | null) => void): void {
-    const { loop } = this.broker
+    const { loop, wheel, log } = this.broker
     this.hold()
+    const timer = new Timer<Connection>(this, () => {
+      log.error('a hook did not answer in time', this.logFields())
+      proceed(null)
+    })
+    let isOver = false
     const proceed = (value: T | null) => {
+      if (isOver) return
+      isOver = true
+      wheel.clear(timer)
       loop.enter()
       try {
         if (this.isOpen) next(value)
@@ -420,8 +430,10 @@ export class Connection implements NetworkReceiver, Outlet {
         loop.leave()
       }
     }
+    // Before, the connect timeout is the limit.
+    if (this.phase === 'connected') wheel.set(timer, hookTimeoutMs)
     answer.then(proceed, (error: unknown) => {
-      this.broker.log.error('a hook failed', { error: String(error), ...this.logFields() })
+      log.error('a hook failed', { error: String(error), ...this.logFields() })
       proceed(null)
     })
   }

@@ -1,8 +1,11 @@
 // What the embedding program's own code may do in the middle of things: throw, answer rubbish, part with a client.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { createBroker } from 'atollmq'
+import { ManualClock } from 'atollmq/testing'
 import { withBroker } from '../kit/broker.ts'
-import { auth, connect, P, subscribe } from '../kit/wire.ts'
+import { RawClient } from '../kit/raw-client.ts'
+import { auth, connect, P, publish, subscribe } from '../kit/wire.ts'
 
 test('a listener of sessionEnded that throws harms nobody', () =>
   withBroker({}, async (broker) => {
@@ -86,3 +89,40 @@ test('an in-process client cannot send a topic alias into the connections of oth
     const local = broker.library!.client('local')
     await assert.rejects(local.publish('t', 'x', { properties: { topicAlias: 5 } }), /topic alias/)
   }))
+
+test('a hook that never answers is a refusal after half a minute, and a client that is gone is noticed', async (t) => {
+  const clock = new ManualClock()
+  const broker = createBroker({ features: { sysInterval: 0 }, listeners: { tcp: 'tcp://127.0.0.1:0' } }, { clock })
+  let asked = 0
+  let answer = (_isAllowed: boolean) => {}
+  broker.use({
+    authorize: ({ topic }) => {
+      if (topic !== 'slow') return true
+      asked++
+      return new Promise((resolve) => {
+        answer = resolve
+      })
+    },
+  })
+  await broker.start()
+  t.after(() => broker.stop())
+  const address = { port: Number(new URL(broker.listeners[0].address).port) }
+  const client = await RawClient.connect(address)
+  await client.handshake()
+  client.send(publish({ level: 5, topic: 'slow', qos: 1, packetId: 1 }))
+  client.send(publish({ level: 5, topic: 'quick', qos: 1, packetId: 2 }))
+  while (asked < 1) await new Promise((resolve) => setImmediate(resolve))
+  clock.advance(29_000)
+  assert.equal(client.unread.length, 0)
+  clock.advance(2000)
+  const [first, second] = [await client.expect('PUBACK'), await client.expect('PUBACK')]
+  assert.deepEqual([first.packetId, first.reasonCode, second.packetId], [1, 0x83, 2])
+  // Too late: that message has been answered.
+  answer(true)
+  await client.expectNothing()
+  client.send(subscribe({ level: 5, packetId: 3, filters: [{ filter: 'slow', qos: 0 }] }))
+  while (asked < 2) await new Promise((resolve) => setImmediate(resolve))
+  client.destroy()
+  clock.advance(31_000)
+  while (broker.connectedClients > 0) await new Promise((resolve) => setImmediate(resolve))
+})
