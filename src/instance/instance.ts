@@ -69,6 +69,7 @@ export class Instance {
   readonly #sysTopics: SysTopics
   #passwords: PasswordAuthenticator | null = null
   #acl: AclAuthorizer | null = null
+  #files: SecurityFiles = { passwords: null, acl: null }
 
   constructor(config: InstanceConfig, environment: InstanceEnvironment) {
     this.#config = config
@@ -142,10 +143,14 @@ export class Instance {
     if (isLoopback(parseAddress(address, { platform, role: 'listener' }))) return
     await listener.stop()
     this.#listeners = this.#listeners.filter((other) => other !== listener)
-    throw new OperatorError('anonymous-listener', `${address} can be reached from other hosts and asks for no password`, {
-      place: { key: `listeners.${config.name}` },
-      fix: 'set auth.passwords, or anonymous: true on this listener',
-    })
+    throw new OperatorError(
+      'anonymous-listener',
+      `${address} can be reached from other hosts and asks for no password`,
+      {
+        place: { key: `listeners.${config.name}` },
+        fix: 'set auth.passwords, or anonymous: true on this listener',
+      },
+    )
   }
 
   /** Accepts no more, tells MQTT 5 clients 0x8B, and ends within the grace period. Harmless when it does not run. */
@@ -182,30 +187,42 @@ export class Instance {
     const stays = this.#listeners.filter(isSame)
     const leaves = this.#listeners.filter((listener) => !isSame(listener))
     const comes = [...wanted.values()].filter((one) => !stays.some(({ config: { name } }) => name === one.name))
-    await this.#swapListeners(stays, leaves, comes)
+    await this.#swapListeners(stays, leaves, comes, files)
     this.#config = config
     this.broker.reconfigure(config.limits, config.features, config.auth)
-    this.#useSecurity(files)
     this.#sysTopics.start(config.features.sysIntervalSeconds)
     return { started: comes.map(({ name }) => name), stopped: leaves.map(({ config: { name } }) => name) }
   }
 
-  /** A listener that cannot start brings back the ones that made room for it. */
-  async #swapListeners(stays: Listener[], leaves: Listener[], comes: ListenerConfig[]): Promise<void> {
+  /**
+   * A listener never accepts under users and rules that it was not configured for: the old ones stop before those change,
+   * the new ones start after. One that cannot start brings back all that made room for it.
+   */
+  async #swapListeners(
+    stays: Listener[],
+    leaves: Listener[],
+    comes: ListenerConfig[],
+    files: SecurityFiles,
+  ): Promise<void> {
+    const oldFiles = this.#files
     await Promise.all(leaves.map((listener) => listener.stop()))
     this.#listeners = [...stays]
+    this.#useSecurity(files)
     try {
       for (const one of comes) await this.startListener(one)
     } catch (error) {
       const newer = this.#listeners.filter((listener) => !stays.includes(listener))
       await Promise.all(newer.map((listener) => listener.stop()))
       this.#listeners = [...stays]
+      this.#useSecurity(oldFiles)
       for (const { config } of leaves) await this.startListener(config)
       throw error
     }
   }
 
-  #useSecurity({ passwords, acl }: SecurityFiles): void {
+  #useSecurity(files: SecurityFiles): void {
+    this.#files = files
+    const { passwords, acl } = files
     if (passwords === null) this.#passwords = null
     else if (this.#passwords === null) this.#passwords = createPasswordAuthenticator(passwords)
     else this.#passwords.update(passwords)
