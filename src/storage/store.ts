@@ -1,0 +1,110 @@
+// What must survive a restart, as records that the broker notes and a store keeps. Changes noted in one turn of the loop
+// are one batch: it is written as a whole or not at all, and what waits for it goes on when it has reached the chosen point.
+// Knows no session, no connection and no packet beyond its bytes.
+
+/** memory: nothing is kept. os: with the operating system, so a crash of the process loses nothing. fsync: on the disk. */
+export type Durability = 'memory' | 'os' | 'fsync'
+
+export interface SessionRecord {
+  /** Stands for the client in the keys of deliveries; never used again for another Session. */
+  readonly sessionNumber: number
+  readonly clientId: string
+  readonly username: string | null
+  readonly expirySeconds: number
+  /** Wall clock, milliseconds; null while a connection is attached. */
+  readonly detachedAtMs: number | null
+  readonly will: WillRecord | null
+}
+
+export interface WillRecord {
+  /** A whole PUBLISH in the layout of MQTT 5. */
+  readonly packet: Buffer
+  readonly delaySeconds: number
+}
+
+export interface SubscriptionRecord {
+  /** Without `$share/name/`. */
+  readonly filter: string
+  readonly shareName: string | null
+  /** Subscription Options as on the wire. */
+  readonly options: number
+  readonly identifier: number | null
+}
+
+export interface MessageRecord {
+  /** A whole PUBLISH. */
+  readonly packet: Buffer
+  readonly isVersion5: boolean
+  /** Wall clock, milliseconds; for the Message Expiry Interval. */
+  readonly receivedAtMs: number
+}
+
+/** One message on its way to one client; `order` grows with each of a Session. */
+export interface DeliveryRecord {
+  readonly messageNumber: number
+  readonly qos: 1 | 2
+  readonly retain: boolean
+  readonly identifiers: readonly number[] | null
+  /** Group of a Shared Subscription: share name and filter; null for an ordinary one. */
+  readonly share: { readonly shareName: string; readonly filter: string } | null
+  /** 0 while it waits in the queue. */
+  readonly packetId: number
+  /** PUBREC has come, PUBREL is owed. */
+  readonly isReleased: boolean
+}
+
+/** Everything of one Session, as it is read back. Deliveries come in their order. */
+export interface StoredSession {
+  readonly session: SessionRecord
+  readonly subscriptions: readonly SubscriptionRecord[]
+  /** Packet Identifiers of QoS 2 messages received and not yet released. */
+  readonly inbound: readonly number[]
+}
+
+/** What `batch` says when nothing is noted. */
+export type BatchNumber = number
+
+export interface Store {
+  readonly durability: Durability
+  /** Why nothing can be written at the moment, for people; null while all is well. */
+  readonly problem: string | null
+
+  // ---- changes: noted at once, written with the batch of this turn. Putting replaces; deleting what is not there is no error.
+  putSession(record: SessionRecord): void
+  /** With its subscriptions, deliveries and inbound identifiers. */
+  deleteSession(sessionNumber: number): void
+  putSubscription(sessionNumber: number, record: SubscriptionRecord): void
+  deleteSubscription(sessionNumber: number, filter: string, shareName: string | null): void
+  putMessage(messageNumber: number, record: MessageRecord): void
+  deleteMessage(messageNumber: number): void
+  putDelivery(sessionNumber: number, order: number, record: DeliveryRecord): void
+  deleteDelivery(sessionNumber: number, order: number): void
+  putInbound(sessionNumber: number, packetId: number): void
+  deleteInbound(sessionNumber: number, packetId: number): void
+  putRetained(topic: string, record: MessageRecord): void
+  deleteRetained(topic: string): void
+
+  /** The batch that is being gathered: what was noted so far is durable once `whenDurable` has named it, or a later one. */
+  readonly batch: BatchNumber
+  /** Whether the batch being gathered holds anything. */
+  readonly isDirty: boolean
+  /** Called with the newest batch that has reached the chosen point; never from within a change. A batch that could not be
+   *  written is never named: see `onProblem`. */
+  onDurable: ((batch: BatchNumber) => void) | null
+  /** A batch could not be written (disk full, read-only, I/O error); the store goes on trying, and says null when it works again. */
+  onProblem: ((problem: string | null) => void) | null
+
+  // ---- reading back, before the first change
+  sessions(): Iterable<StoredSession>
+  /** Deliveries of a Session from `fromOrder` on, `limit` at most, with their messages. */
+  deliveries(sessionNumber: number, fromOrder: number, limit: number): Iterable<{ order: number; delivery: DeliveryRecord; message: MessageRecord }>
+  deliveryCount(sessionNumber: number): number
+  retained(): Iterable<{ topic: string; message: MessageRecord }>
+  /** Larger than every number ever given out. */
+  readonly nextSessionNumber: number
+  readonly nextMessageNumber: number
+
+  /** Resolves when everything noted so far has reached the chosen point, or rejects with the problem. */
+  flush(): Promise<void>
+  close(): Promise<void>
+}
