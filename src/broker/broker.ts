@@ -113,7 +113,7 @@ export class Broker {
     this.#context = {
       limits: options.limits,
       counters: this.counters,
-      queues: { bytes: 0, messages: 0, limitBytes: options.limits.totalQueueBytes },
+      queues: { bytes: 0, messages: 0, limitBytes: options.limits.totalQueueBytes, inflightBytes: 0 },
       nowMs: () => options.clock.monotonicMs(),
       mayReceive: null,
       rightsGeneration: 0,
@@ -580,7 +580,8 @@ export class Broker {
 
   #watchMemory(): void {
     const limit = this.limits.memoryBytes
-    const held = limit === 0 ? 0 : this.queuedBytes + this.retained.bytes + this.outputBytes
+    const held =
+      limit === 0 ? 0 : this.queuedBytes + this.#context.queues.inflightBytes + this.retained.bytes + this.outputBytes
     const wasHigh = this.isMemoryHigh
     this.isMemoryHigh = limit > 0 && held > limit * 0.8
     this.isMemoryCritical = limit > 0 && held > limit * 0.95

@@ -56,9 +56,11 @@ export class InflightWindow<Kept> {
     return slot === -1 || this.#kept === null ? null : this.#kept[slot]
   }
 
-  /** PUBREC has come: from now on only PUBREL is sent again. [MQTT-4.3.3-6] */
+  /** PUBREC has come: from now on only PUBREL is sent again, and the message itself is not needed. [MQTT-4.3.3-6] */
   released(id: number): void {
-    this.#awaiting[this.#slot(id)] = Awaiting.pubcomp
+    const slot = this.#slot(id)
+    this.#awaiting[slot] = Awaiting.pubcomp
+    if (this.#kept !== null) this.#kept[slot] = null
   }
 
   close(id: number): void {

@@ -52,8 +52,8 @@ export interface SessionLimits {
 export interface SessionContext {
   limits: SessionLimits
   counters: Counters
-  /** Bytes in all queues together. */
-  queues: { bytes: number; messages: number; limitBytes: number }
+  /** Bytes in all queues together; `inflightBytes` are those kept to be sent again. */
+  queues: { bytes: number; messages: number; limitBytes: number; inflightBytes: number }
   nowMs(): number
   /** Asked again before a message that waited is sent; see `rightsGeneration`. */
   mayReceive: ((session: Session, topic: string) => boolean) | null
@@ -99,6 +99,8 @@ export class Session implements Subscriber {
   #resends: Deque<number> | null = null
   #queue: Deque<Delivery> | null = null
   queuedBytes = 0
+  /** Of the messages that are kept until they are acknowledged. */
+  #inflightBytes = 0
   /** Packet Identifiers of QoS 2 messages received and not yet released. [MQTT-4.3.3-10] */
   inboundQos2: Set<number> | null = null
   #rightsGeneration: number
@@ -180,6 +182,8 @@ export class Session implements Subscriber {
   }
 
   #hasRoom(outlet: Outlet): boolean {
+    // A client that acknowledges nothing may not hold more than one that is away.
+    if (this.#inflightBytes > this.#context.limits.queueBytes) return false
     return this.inflight.count < this.#window && this.#resends === null && outlet.isWritable
   }
 
@@ -191,11 +195,11 @@ export class Session implements Subscriber {
     }
     const delivery = this.inflight.kept(packetId)
     if (delivery === null || !this.#isStillAllowed(delivery)) {
-      this.inflight.close(packetId)
+      this.#close(packetId)
       return
     }
     const { message, qos, retain, identifiers } = delivery
-    if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, true)) this.inflight.close(packetId)
+    if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, true)) this.#close(packetId)
   }
 
   deliver(
@@ -216,7 +220,7 @@ export class Session implements Subscriber {
         this.#send(outlet, { message: message.own(), qos, retain, identifiers, share })
       } else {
         const packetId = this.inflight.open(qos, null)
-        if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, false)) this.inflight.close(packetId)
+        if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, false)) this.#close(packetId)
       }
     } else this.#enqueue({ message: message.own(), qos, retain, identifiers, share })
   }
@@ -225,7 +229,19 @@ export class Session implements Subscriber {
     const isKept = this.isDurable || delivery.share !== null
     const { message, qos, retain, identifiers } = delivery
     const packetId = this.inflight.open(qos, isKept ? delivery : null)
-    if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, false)) this.inflight.close(packetId)
+    if (isKept) this.#account(message.sizeBytes + queueOverheadBytes)
+    if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, false)) this.#close(packetId)
+  }
+
+  #close(packetId: number): void {
+    const delivery = this.inflight.kept(packetId)
+    if (delivery !== null) this.#account(-delivery.message.sizeBytes - queueOverheadBytes)
+    this.inflight.close(packetId)
+  }
+
+  #account(bytes: number): void {
+    this.#inflightBytes += bytes
+    this.#context.queues.inflightBytes += bytes
   }
 
   #enqueue(delivery: Delivery): void {
@@ -297,7 +313,7 @@ export class Session implements Subscriber {
       return
     }
     if (awaiting !== Awaiting.puback) throw new ProtocolError(ReasonCode.protocolError, 'PUBACK for a QoS 2 message')
-    this.inflight.close(packetId)
+    this.#close(packetId)
     this.#pumpAfterAcknowledgement()
   }
 
@@ -312,10 +328,12 @@ export class Session implements Subscriber {
     if (awaiting === Awaiting.puback) throw new ProtocolError(ReasonCode.protocolError, 'PUBREC for a QoS 1 message')
     if (reasonCode >= 0x80) {
       // [MQTT-4.4.0-2]: the message is over, and there is no PUBREL.
-      this.inflight.close(packetId)
+      this.#close(packetId)
       this.#pumpAfterAcknowledgement()
       return
     }
+    const delivery = this.inflight.kept(packetId)
+    if (delivery !== null) this.#account(-delivery.message.sizeBytes - queueOverheadBytes)
     this.inflight.released(packetId)
     this.#outlet?.sendPubrel(packetId, ReasonCode.success) // [MQTT-4.3.3-4]
   }
@@ -328,7 +346,7 @@ export class Session implements Subscriber {
       return
     }
     if (awaiting !== Awaiting.pubcomp) throw new ProtocolError(ReasonCode.protocolError, 'PUBCOMP before PUBREL')
-    this.inflight.close(packetId)
+    this.#close(packetId)
     this.#pumpAfterAcknowledgement()
   }
 
@@ -364,7 +382,7 @@ export class Session implements Subscriber {
     for (const packetId of this.inflight.inOrder()) {
       const delivery = this.inflight.kept(packetId)
       if (delivery !== null && delivery.share !== null && delivery.qos === 1) orphans.push(delivery)
-      this.inflight.close(packetId)
+      this.#close(packetId)
     }
     while (this.#queue !== null) {
       const delivery = this.#takeFirst()

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { connect as openSocket } from 'node:net'
 import { test } from 'node:test'
 import { withBroker } from '../kit/broker.ts'
-import { connect, P, pingreq, publish } from '../kit/wire.ts'
+import { connect, P, pingreq, puback, pubcomp, publish, pubrec } from '../kit/wire.ts'
 
 test('a client over its message rate is slowed down to the rate, and not below', () =>
   withBroker({ limits: { messageRate: 20 } }, async (broker) => {
@@ -77,4 +77,26 @@ test('a message that is larger than a whole queue does not empty the queue', () 
     const after = await broker.client({ ...session, cleanStart: false })
     for (let index = 0; index < 5; index++) assert.equal((await after.expect('PUBLISH')).payload.toString(), `${index}`)
     await after.expectNothing()
+  }))
+
+test('what a client does not acknowledge is limited in bytes, as its queue is; nothing is lost while it fits', () =>
+  withBroker({ limits: { queueBytes: '100KiB', inflight: 1000 } }, async (broker) => {
+    const subscriber = await broker.client({ clientId: 'slow', properties: [[P.sessionExpiryInterval, 100]] })
+    await subscriber.subscribe(['t'], { qos: 2 })
+    const publisher = await broker.client()
+    for (let index = 0; index < 20; index++) {
+      await publisher.publish({ topic: 't', qos: index % 2 === 0 ? 1 : 2, payload: Buffer.alloc(10_000, index) })
+    }
+    await subscriber.fence()
+    assert.equal(subscriber.unread.length, 11)
+    const received: number[] = []
+    while (received.length < 20) {
+      const packet = await subscriber.receive()
+      const { packetId } = packet as { packetId: number }
+      if (packet.type === 'PUBREL') subscriber.send(pubcomp({ level: 5, packetId }))
+      if (packet.type !== 'PUBLISH') continue
+      received.push(packet.payload[0])
+      subscriber.send(packet.qos === 1 ? puback({ level: 5, packetId }) : pubrec({ level: 5, packetId }))
+    }
+    assert.deepEqual(received, [...received.keys()])
   }))
