@@ -10,6 +10,13 @@ export interface SessionRecord {
   readonly sessionNumber: number
   readonly clientId: string
   readonly username: string | null
+  /** Replaces %g in rules. */
+  readonly group: string | null
+  /** Name of the listener through which the client came last, and its mount point. */
+  readonly listener: string
+  readonly mountPoint: string
+  /** Protocol level: 3, 4 or 5. */
+  readonly level: number
   readonly expirySeconds: number
   /** Wall clock, milliseconds; null while a connection is attached. */
   readonly detachedAtMs: number | null
