@@ -45,7 +45,9 @@ export class Loop {
         this.#isBusy = false
         this.#loneReads = 0
       }
+      this.#depth++
       this.#flushAll()
+      this.#depth--
     }
     this.#markSample = () => {
       mark = this.#reads
@@ -61,6 +63,11 @@ export class Loop {
     return this.#readBuffer
   }
 
+  /** Whether some work is under way; nothing else may begin in the middle of it. */
+  get isEntered(): boolean {
+    return this.#depth > 0
+  }
+
   /** Every piece of work that may write to connections stands between `enter` and one of the two leaves. */
   enter(): void {
     this.#depth++
@@ -68,21 +75,25 @@ export class Loop {
 
   /** Ends the work on one chunk that was read. */
   leaveRead(): void {
-    if (--this.#depth > 0) return
+    if (this.#depth > 1) {
+      this.#depth--
+      return
+    }
     this.#reads++
     this.#endTurn()
+    if (!this.#isBusy && this.#dirty.length > 0) this.#flushAll()
+    this.#depth = 0
     if (this.#isBusy) {
       this.#scheduleFlush()
       return
     }
-    if (this.#dirty.length > 0) this.#flushAll()
     if ((this.#reads & (readsPerSample - 1)) === 0) this.#markSample()
   }
 
   /** Ends any other work: a timer, an answer that came later, a call of the program that embeds the broker. */
   leave(): void {
+    if (this.#depth === 1) this.#endTurn()
     if (--this.#depth > 0) return
-    this.#endTurn()
     if (this.#dirty.length > 0) this.#scheduleFlush()
   }
 
@@ -101,6 +112,7 @@ export class Loop {
     while (this.#fullScratches.length > 0) this.releaseSlab(this.#fullScratches.pop()!)
   }
 
+  /** Only while `isEntered`: an answer that comes before a write returns has to wait. */
   #flushAll(): void {
     const list = this.#dirty
     this.#dirty = this.#flushing
