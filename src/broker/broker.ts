@@ -12,11 +12,14 @@ import type { AuthConfig, FeaturesConfig, LimitsConfig, ListenerConfig } from '.
 import { Counters } from '../observe/counters.ts'
 import type { Log } from '../observe/log.ts'
 import { RetainedStore } from '../routing/retained-store.ts'
+import type { Route } from '../routing/route-cache.ts'
 import { Router } from '../routing/router.ts'
 import type { Subscriber, Subscription } from '../routing/subscription.ts'
 import type { AuthenticationAnswer, Authenticator, Authorizer } from '../security/authority.ts'
+import { Journal } from '../session/journal.ts'
 import type { Delivery, Session, SessionContext, Will } from '../session/session.ts'
 import { SessionRegistry } from '../session/session-registry.ts'
+import type { Store } from '../storage/store.ts'
 import type { Loop } from '../transport/loop.ts'
 import type { NetworkConnection } from '../transport/network-connection.ts'
 import { Connection } from './connection.ts'
@@ -85,6 +88,8 @@ export class Broker {
   #authorizer: Authorizer | null = null
   /** Grows when anything changes that may change an answer on rights. */
   rightsGeneration = 0
+  /** Notes what must survive a restart; null when nothing does. */
+  journal: Journal | null = null
   /** Whether anybody has to be asked for rights at all. */
   hasRules = false
   /** QoS 0 is not kept for clients that do not read. */
@@ -117,6 +122,7 @@ export class Broker {
       nowMs: () => options.clock.monotonicMs(),
       mayReceive: null,
       rightsGeneration: 0,
+      journal: null,
     }
     this.sessions = new SessionRegistry(this.#context, this.wheel, {
       publishWill: (session, will) => this.#publishWill(session, will),
@@ -254,8 +260,17 @@ export class Broker {
 
   /** @param topic as the client knows it, without the mount point */
   authorize(connection: Connection, action: 'publish' | 'subscribe', topic: string): MaybePromise<boolean> {
-    const client = connection.info!
-    const { mountPoint } = connection.listener
+    return this.authorizeAs(connection.info!, connection.listener.mountPoint, action, topic)
+  }
+
+  /** As `authorize`, for a client that need not be connected. */
+  authorizeAs(
+    client: ClientInfo,
+    mountPoint: string,
+    action: 'publish' | 'subscribe',
+    topic: string,
+  ): MaybePromise<boolean> {
+    if (!this.hasRules) return true
     const rules = this.#authorizer
     if (rules !== null) {
       const mounted = mountPoint + topic
@@ -394,17 +409,46 @@ export class Broker {
     return true
   }
 
+  // ---- the store
+
+  /** Keeps from now on what must survive a restart; what the store holds already has been restored. */
+  useJournal(store: Store): void {
+    const enter = (work: () => void) => {
+      this.loop.enter()
+      work()
+      this.loop.leave()
+    }
+    this.journal = new Journal(store, this.clock, enter, (problem) => {
+      if (problem === null) this.log.info('the store works again')
+      else this.log.error('the store cannot be written: QoS 1 and 2 for kept sessions are refused', { problem })
+    })
+    this.#context.journal = this.journal
+  }
+
+  /** Why nothing can be stored, for people; null while all is well or nothing is to be. */
+  get storeProblem(): string | null {
+    return this.journal === null ? null : this.journal.problem
+  }
+
+  /** Whether an acknowledgement of this message would promise that something has been stored. */
+  wouldStore(route: Route, message: ApplicationMessage, publisher: Session): boolean {
+    if (message.retain) return true
+    return message.qos > 0 && (publisher.isStored || this.router.hasStoredReceivers(route))
+  }
+
   // ---- what happens across connections
 
   /** Keeps or removes the retained message of a topic. @returns false when there is no room for it [MQTT-3.3.1-5] */
   retain(topic: string, message: ApplicationMessage): boolean {
     if (message.payloadLength === 0) {
-      this.retained.delete(topic) // [MQTT-3.3.1-6] [MQTT-3.3.1-7]
+      // [MQTT-3.3.1-6] [MQTT-3.3.1-7]
+      if (this.retained.delete(topic) && !isOwnTopic(topic)) this.journal?.retainedGone(topic)
       return true
     }
     const { retainedMessages, retainedBytes } = this.limits
     if (!this.retained.hasRoom(topic, message.sizeBytes, retainedMessages, retainedBytes)) return false
     this.retained.set(topic, message)
+    if (!isOwnTopic(topic)) this.journal?.retained(topic, message)
     return true
   }
 
@@ -450,6 +494,7 @@ export class Broker {
   }
 
   unsubscribe(session: Session, subscription: Subscription): void {
+    if (session.isStored) this.journal?.unsubscribed(session, subscription)
     this.router.remove(subscription)
     session.removeSubscription(subscription)
   }
@@ -573,7 +618,7 @@ export class Broker {
       this.log.info('client takes nothing, closing', connection.logFields())
       connection.disconnect(ReasonCode.quotaExceeded, 'the client does not read')
     }
-    this.counters.retainedExpired += this.retained.sweep(nowMs, sweepVisits)
+    this.counters.retainedExpired += this.retained.sweep(nowMs, sweepVisits, (topic) => this.journal?.retainedGone(topic))
     this.#watchMemory()
     this.loop.leave()
   }
@@ -589,4 +634,9 @@ export class Broker {
       this.log.warn(wasHigh ? 'memory is below its limit again' : 'memory is near its limit', { held, limit })
     }
   }
+}
+
+/** What the broker tells of itself is made anew after a restart. */
+function isOwnTopic(topic: string): boolean {
+  return topic.startsWith('$SYS/')
 }

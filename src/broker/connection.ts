@@ -1,5 +1,6 @@
 // The protocol machine of one client: bound to one Network Connection and, once connected, to one Session. Finds the
 // packets in the bytes, hands each to its handler, and writes what goes out. What packets mean is in the handlers.
+import { Deque } from '../base/deque.ts'
 import { ProtocolError } from '../base/errors.ts'
 import { LifeCycle, type Transitions } from '../base/life-cycle.ts'
 import { Timer } from '../base/timer-wheel.ts'
@@ -17,6 +18,7 @@ import type { Properties } from '../codec/properties.ts'
 import { codeForConnack, codeForDisconnect, connectReturnCode, ReasonCode } from '../codec/reason-codes.ts'
 import type { ListenerConfig } from '../config/instance-config.ts'
 import type { Route } from '../routing/route-cache.ts'
+import type { DurableWaiter } from '../session/journal.ts'
 import type { Outlet, Session } from '../session/session.ts'
 import type { NetworkConnection, NetworkReceiver } from '../transport/network-connection.ts'
 import { Output } from '../transport/output.ts'
@@ -58,7 +60,7 @@ const longestHeaderBytes = 5
 /** A partial packet is given memory as its bytes come, never by the length that it announces. */
 const firstCarryBytes = 4096
 
-export class Connection implements NetworkReceiver, Outlet {
+export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
   readonly broker: Broker
   readonly network: NetworkConnection
   readonly listener: ListenerConfig
@@ -99,6 +101,11 @@ export class Connection implements NetworkReceiver, Outlet {
   #holds = 0
   #messageBucket: TokenBucket | null = null
   #byteBucket: TokenBucket | null = null
+  /** Answers that wait for the store, in their order. */
+  #answers: Deque<{ batch: number; answer: () => void }> | null = null
+  #isHeldByStore = false
+  /** The journal's changes when the packet began to be handled. */
+  #changesBefore = 0
   exchange: EnhancedExchange | null = null
   replay: RetainedReplay | null = null
   isWillDiscarded = false
@@ -217,6 +224,7 @@ export class Connection implements NetworkReceiver, Outlet {
     const firstByte = buffer[packetStart]
     const type = firstByte >> 4
     this.broker.counters.packetsReceived++
+    if (this.broker.journal !== null) this.#changesBefore = this.broker.journal.changes
     if (type === PacketType.publish && this.phase === 'connected') {
       handlePublish(this, buffer, packetStart, bodyStart, end)
       if (this.#messageBucket !== null) this.#charge(this.#messageBucket, 1)
@@ -260,9 +268,10 @@ export class Connection implements NetworkReceiver, Outlet {
         session.pubcomp(packet.packetId)
         break
       case 'pubrel': {
-        const isKnown = session.inboundQos2?.delete(packet.packetId) === true
+        const isKnown = session.releaseInbound(packet.packetId)
         // [MQTT-4.3.3-11]
-        this.acknowledge(PacketType.pubcomp, packet.packetId, isKnown ? 0 : ReasonCode.packetIdentifierNotFound)
+        const reasonCode = isKnown ? 0 : ReasonCode.packetIdentifierNotFound
+        this.acknowledgeWhenDurable(PacketType.pubcomp, packet.packetId, reasonCode)
         break
       }
       case 'subscribe':
@@ -546,6 +555,7 @@ export class Connection implements NetworkReceiver, Outlet {
     this.allowedRoutes = null
     this.inboundAliases = null
     this.replay = null
+    this.#answers = null
     if (wasConnected) this.broker.connectionLost(this, reasonCode)
   }
 
@@ -630,6 +640,50 @@ export class Connection implements NetworkReceiver, Outlet {
     slab[at + 3] = packetId & 0xff
     if (length === 5) slab[at + 4] = reasonCode
     this.output.length = at + length
+  }
+
+  /** As `acknowledge`, once all that was noted in the store for it has reached the chosen point. */
+  acknowledgeWhenDurable(type: number, packetId: number, reasonCode: number): void {
+    if (this.broker.journal === null) this.acknowledge(type, packetId, reasonCode)
+    else this.whenDurable(() => this.acknowledge(type, packetId, reasonCode))
+  }
+
+  /** Answers to what the client sent that wait for the store. */
+  get waitingAnswers(): number {
+    return this.#answers === null ? 0 : this.#answers.length
+  }
+
+  /**
+   * Runs `answer` when what was noted since the packet began to be handled is durable: at once when it noted nothing and
+   * no answer before it waits. Answers keep their order.
+   */
+  whenDurable(answer: () => void): void {
+    const { journal, limits } = this.broker
+    const isWaiting = this.#answers !== null && this.#answers.length > 0
+    if (journal === null || (!isWaiting && journal.changes === this.#changesBefore)) {
+      answer()
+      return
+    }
+    this.#answers ??= new Deque()
+    this.#answers.push({ batch: journal.changes === this.#changesBefore ? 0 : journal.batch, answer })
+    journal.await(this)
+    // MQTT 3 clients know no Receive Maximum: those who run ahead of the store are not read.
+    if (this.#answers.length >= limits.receiveMaximum && !this.#isHeldByStore) {
+      this.#isHeldByStore = true
+      this.hold()
+    }
+  }
+
+  durable(batch: number): boolean {
+    const answers = this.#answers
+    if (answers === null || !this.isOpen) return false
+    while (answers.length > 0 && answers.peek()!.batch <= batch) answers.shift()!.answer()
+    if (answers.length > 0) return true
+    if (this.#isHeldByStore) {
+      this.#isHeldByStore = false
+      this.release()
+    }
+    return this.#answers !== null && this.#answers.length > 0
   }
 
   sendPubrel(packetId: number, reasonCode: number): void {

@@ -7,6 +7,7 @@ import type { ConnectPacket, WillPacket } from '../codec/packets.ts'
 import type { Properties } from '../codec/properties.ts'
 import { ReasonCode } from '../codec/reason-codes.ts'
 import type { AuthenticationAnswer } from '../security/authority.ts'
+import type { Journal } from '../session/journal.ts'
 import { neverExpires, type Session, type Will } from '../session/session.ts'
 import { countLevels, isReservedTopicName, isValidTopicName } from '../topic/topic-name.ts'
 import type { Connection } from './connection.ts'
@@ -147,6 +148,10 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
   // Others may have come in while somebody decided on this one.
   const refusal = broker.refusalOfNewClient(connection, clientId)
   if (refusal !== null) throw refusal
+  if (expirySeconds > 0 && broker.storeProblem !== null) {
+    throw new ProtocolError(ReasonCode.quotaExceeded, broker.storeProblem)
+  }
+  const changesBefore = broker.journal?.changes ?? 0
   const will = packet.will === null ? null : createWill(connection, packet.will)
   const { session, isPresent } = openSession(connection, clientId, packet.cleanStart)
   const isOfAnother = isPresent && !isSameUser(session.client, connection.info!)
@@ -156,6 +161,7 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
   session.expirySeconds = expirySeconds
   session.isDurable = expirySeconds > 0
   session.will = will
+  if (session.isDurable || session.isStored) broker.journal?.session(session)
   connection.hasZeroExpiry = requestedExpiry === 0
 
   const properties: Properties = { ...exchanged }
@@ -169,13 +175,36 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
   if (isVersion5) describeServer(connection, packet, properties, clientId, expirySeconds, requestedExpiry)
 
   const receiveMaximum = packet.properties.receiveMaximum ?? 0xffff
-  connection.connected(session, keepAliveSeconds)
-  session.attach(connection, Math.min(receiveMaximum, limits.inflight)) // [MQTT-3.3.4-9]
-  broker.sessions.attached()
-  // [MQTT-3.1.4-5] [MQTT-3.2.0-1]; MQTT 3.1 has no Session Present.
-  connection.send({ type: 'connack', sessionPresent: isPresent && packet.level !== 3, reasonCode: 0, properties })
-  broker.clientConnected(connection)
-  session.pump() // [MQTT-4.4.0-1]
+  const attach = () => {
+    connection.connected(session, keepAliveSeconds)
+    session.attach(connection, Math.min(receiveMaximum, limits.inflight)) // [MQTT-3.3.4-9]
+    broker.sessions.attached()
+    // [MQTT-3.1.4-5] [MQTT-3.2.0-1]; MQTT 3.1 has no Session Present.
+    connection.send({ type: 'connack', sessionPresent: isPresent && packet.level !== 3, reasonCode: 0, properties })
+    broker.clientConnected(connection)
+    session.pump() // [MQTT-4.4.0-1]
+  }
+  if (broker.journal === null || broker.journal.changes === changesBefore) attach()
+  else attachWhenDurable(connection, session, broker.journal, attach)
+}
+
+/** CONNACK tells the truth about the store: what it says is durable by then. */
+function attachWhenDurable(connection: Connection, session: Session, journal: Journal, attach: () => void): void {
+  connection.hold()
+  journal.whenDurable(() => {
+    try {
+      const isTaken = session.isEnded || session.isAttached
+      if (connection.isOpen && isTaken) {
+        throw new ProtocolError(ReasonCode.serverBusy, 'another connection has the session')
+      }
+      if (connection.isOpen) attach()
+      else if (!isTaken) connection.broker.sessions.abandoned(session)
+    } catch (error) {
+      connection.fail(error)
+    } finally {
+      connection.release()
+    }
+  })
 }
 
 /** Whether rules that were asked about the one answer for the other. */

@@ -131,13 +131,13 @@ function isNewPacketId(connection: Connection, message: ApplicationMessage): boo
   if (open?.has(packetId)) {
     if (message.qos === 2) {
       connection.broker.counters.duplicatesSuppressed++
-      connection.acknowledge(PacketType.pubrec, packetId, 0) // [MQTT-4.3.3-10]
+      connection.acknowledgeWhenDurable(PacketType.pubrec, packetId, 0) // [MQTT-4.3.3-10]
     } else {
       connection.acknowledge(PacketType.puback, packetId, ReasonCode.packetIdentifierInUse, 'open in a QoS 2 exchange')
     }
     return false
   }
-  const openCount = open === null ? 0 : open.size
+  const openCount = (open === null ? 0 : open.size) + connection.waitingAnswers
   if (openCount >= connection.broker.limits.receiveMaximum) exceedReceiveMaximum(connection)
   return true
 }
@@ -211,20 +211,22 @@ function acknowledgeDropped(connection: Connection, qos: number, packetId: numbe
   connection.broker.counters.droppedByHook++
   if (qos === 1) connection.acknowledge(PacketType.puback, packetId, 0)
   else if (qos === 2) {
-    rememberQos2(connection, packetId)
-    connection.acknowledge(PacketType.pubrec, packetId, 0)
+    acknowledgeQos2(connection, packetId, 0)
   }
 }
 
-function rememberQos2(connection: Connection, packetId: number): void {
-  const session = connection.session!
-  session.inboundQos2 ??= new Set()
-  session.inboundQos2.add(packetId)
+function acknowledgeQos2(connection: Connection, packetId: number, reasonCode: number): void {
+  connection.session!.openInbound(packetId)
+  connection.acknowledgeWhenDurable(PacketType.pubrec, packetId, reasonCode)
 }
 
 function publish(connection: Connection, message: ApplicationMessage, route: Route): void {
   const { broker } = connection
   const { qos, packetId } = message
+  if (broker.storeProblem !== null && broker.wouldStore(route, message, connection.session!)) {
+    refuse(connection, qos, packetId, ReasonCode.quotaExceeded, broker.storeProblem)
+    return
+  }
   if (message.retain && !broker.retain(route.topic, message)) {
     broker.counters.retainedRefused++
     refuse(connection, qos, packetId, ReasonCode.quotaExceeded, 'no room for more retained messages')
@@ -233,17 +235,19 @@ function publish(connection: Connection, message: ApplicationMessage, route: Rou
   const receivers = broker.router.dispatch(route, message, connection.session)
   if (qos === 0) return
   const reasonCode = receivers === 0 ? ReasonCode.noMatchingSubscribers : ReasonCode.success
-  if (qos === 1) connection.acknowledge(PacketType.puback, packetId, reasonCode)
+  if (qos === 1) connection.acknowledgeWhenDurable(PacketType.puback, packetId, reasonCode)
   else {
-    rememberQos2(connection, packetId)
-    connection.acknowledge(PacketType.pubrec, packetId, reasonCode)
+    connection.session!.openInbound(packetId)
+    connection.acknowledgeWhenDurable(PacketType.pubrec, packetId, reasonCode)
   }
 }
 
 function refuse(connection: Connection, qos: number, packetId: number, reasonCode: number, reason: string): void {
   const { broker } = connection
   if (reasonCode === ReasonCode.notAuthorized) broker.counters.publishDenied++
-  if (!connection.isVersion5 && broker.auth.deniedPublish === 'disconnect') {
+  // What was not taken must not be acknowledged; MQTT 3 has no other word for it.
+  const isLost = reasonCode === ReasonCode.quotaExceeded && qos > 0
+  if (!connection.isVersion5 && (isLost || broker.auth.deniedPublish === 'disconnect')) {
     throw new ProtocolError(reasonCode, reason)
   }
   if (qos === 0) return
@@ -256,7 +260,6 @@ function refuse(connection: Connection, qos: number, packetId: number, reasonCod
 function acknowledgeRefused3(connection: Connection, qos: number, packetId: number): void {
   if (qos === 1) connection.acknowledge(PacketType.puback, packetId, 0)
   else {
-    rememberQos2(connection, packetId)
-    connection.acknowledge(PacketType.pubrec, packetId, 0)
+    acknowledgeQos2(connection, packetId, 0)
   }
 }

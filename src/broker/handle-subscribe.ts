@@ -101,6 +101,7 @@ function subscribeAll(
       subscription = broker.router.add(session, options)
       session.addSubscription(subscription)
     }
+    if (session.isStored) broker.journal?.subscribed(session, subscription)
     broker.subscribed(connection.info!, request.filter, options.qos)
     // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]; a Shared Subscription gets no retained messages.
     const wantsRetained = request.retainHandling === 0 || (request.retainHandling === 1 && existing === null)
@@ -117,5 +118,5 @@ function subscribeAll(
 /** [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6] */
 function answer(connection: Connection, packet: SubscribePacket, reasonCodes: number[]): void {
   const codes = connection.isVersion5 ? reasonCodes : reasonCodes.map((code) => (code >= 0x80 ? 0x80 : code))
-  connection.send({ type: 'suback', packetId: packet.packetId, reasonCodes: codes })
+  connection.whenDurable(() => connection.send({ type: 'suback', packetId: packet.packetId, reasonCodes: codes }))
 }

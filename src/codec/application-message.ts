@@ -39,6 +39,9 @@ export class ApplicationMessage {
   /** Monotonic time of arrival; only set when the message can expire. */
   receivedAtMs = 0
   isOwned = false
+  /** Of an owned message: its number in the store, and how many deliveries in the store refer to it. */
+  storeNumber = 0
+  storeReferences = 0
   #owned: ApplicationMessage | null = null
 
   /** Forgets what belonged to the packet before; for the object that is used again and again. */

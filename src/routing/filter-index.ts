@@ -43,6 +43,11 @@ export class FilterIndex {
     return slot.subscriber === subscriber ? slot : null
   }
 
+  findGroup(filter: string, shareName: string): ShareGroup | null {
+    const slot = this.#slot(filter)
+    return slot instanceof FilterEntry ? (slot.groups?.get(shareName) ?? null) : null
+  }
+
   /** The group of a Shared Subscription, made when it is not there. @returns also whether it is new */
   group(filter: string, shareName: string): { group: ShareGroup; isNew: boolean } {
     const entry = this.#entry(filter)

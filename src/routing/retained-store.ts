@@ -119,13 +119,17 @@ export class RetainedStore {
     node.prune()
   }
 
-  /** Drops messages whose time is over; looks at no more than `visits` of those that can expire. */
-  sweep(nowMs: number, visits: number): number {
+  /**
+   * Drops messages whose time is over; looks at no more than `visits` of those that can expire.
+   * @param onDropped told the topic of each
+   */
+  sweep(nowMs: number, visits: number, onDropped: (topic: string) => void): number {
     let dropped = 0
     let left = Math.min(visits, this.#expiring.size)
     for (const [node, receivedAtMs] of this.#expiring) {
       if (left-- === 0) break
       if (this.#read(node).hasExpired(nowMs)) {
+        onDropped(node.path)
         this.#clear(node)
         dropped++
       } else {

@@ -104,6 +104,11 @@ export class Router {
     else this.#levelGenerations[levelSlot(filter)]++
   }
 
+  /** A group that has members, or null. */
+  shareGroup(filter: string, shareName: string): ShareGroup | null {
+    return this.#index.findGroup(filter, shareName)
+  }
+
   /** The route of a topic that was routed before, or null. */
   findRoute(bytes: Buffer, start: number, end: number): Route | null {
     return this.#cache.find(this.#cache.hash(bytes, start, end), bytes, start, end)
@@ -131,13 +136,7 @@ export class Router {
    * @returns how many got it
    */
   dispatch(route: Route, message: ApplicationMessage, publisher: Subscriber | null): number {
-    if (
-      !route.isCached ||
-      route.generation !== this.#generation ||
-      route.levelGeneration !== this.#levelGenerations[route.levelSlot]
-    ) {
-      this.#resolve(route)
-    }
+    this.#refresh(route)
     const receivers = route.receivers
     const { qos, retain } = message
     let delivered = 0
@@ -174,6 +173,21 @@ export class Router {
     const qos = chosen.qos < message.qos ? chosen.qos : message.qos // [MQTT-4.8.2-3]
     chosen.subscriber.deliver(message, qos, message.retain && chosen.retainAsPublished, chosen.identifiers, group)
     return true
+  }
+
+  /** Whether anybody on this route keeps what it is given over a restart. */
+  hasStoredReceivers(route: Route): boolean {
+    this.#refresh(route)
+    if (route.receivers.some(({ subscriber }) => subscriber.isStored)) return true
+    return route.groups?.some((group) => group.hasStoredMember) === true
+  }
+
+  #refresh(route: Route): void {
+    const isCurrent =
+      route.isCached &&
+      route.generation === this.#generation &&
+      route.levelGeneration === this.#levelGenerations[route.levelSlot]
+    if (!isCurrent) this.#resolve(route)
   }
 
   #resolve(route: Route): void {

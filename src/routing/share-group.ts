@@ -19,6 +19,10 @@ export class ShareGroup {
     return this.#members.length
   }
 
+  get hasStoredMember(): boolean {
+    return this.#members.some(({ subscriber }) => subscriber.isStored)
+  }
+
   add(member: Subscription): void {
     this.#members.push(member)
   }

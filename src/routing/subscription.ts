@@ -8,6 +8,8 @@ export interface Subscriber {
   /** Whether a connection is there that can take a message now. */
   readonly isOnline: boolean
   readonly inflightCount: number
+  /** Whether what it is given has to survive a restart. */
+  readonly isStored: boolean
   /**
    * Takes over one matching message.
    * @param qos already the smaller one of message and Subscription [MQTT-3.8.4-8]
@@ -54,6 +56,11 @@ export class Subscription {
     this.#options = qos | (noLocal ? noLocalBit : 0) | (retainAsPublished ? retainAsPublishedBit : 0)
     if (this.#rare !== null) this.#rare.identifiers = identifiers
     else if (identifiers !== null) this.#rare = { share: null, identifiers, localAlternative: null }
+  }
+
+  /** Subscription Options as on the wire, without Retain Handling. */
+  get options(): number {
+    return this.#options
   }
 
   get qos(): Qos {

@@ -17,7 +17,6 @@ export class InflightWindow<Kept> {
   /** Order of opening; for retransmission. */
   #order: Float64Array | null = null
   #kept: (Kept | null)[] | null = null
-  #opened = 0
   #nextId = 1
   count = 0
 
@@ -25,8 +24,9 @@ export class InflightWindow<Kept> {
    * Takes an unused Packet Identifier. [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1]
    * The caller sees to it that fewer than 65535 are open.
    * @param kept what a retransmission needs; null when the message is never sent again
+   * @param order of the message among those of the Session
    */
-  open(qos: Qos, kept: Kept | null): number {
+  open(qos: Qos, kept: Kept | null, order: number): number {
     if (this.count * 2 >= this.#ids.length) this.#grow()
     for (;;) {
       const id = this.#nextId
@@ -39,7 +39,7 @@ export class InflightWindow<Kept> {
         this.#kept ??= new Array<Kept | null>(this.#ids.length).fill(null)
         this.#order ??= new Float64Array(this.#ids.length)
         this.#kept[slot] = kept
-        this.#order[slot] = this.#opened++
+        this.#order[slot] = order
       }
       this.count++
       return id
@@ -54,6 +54,26 @@ export class InflightWindow<Kept> {
   kept(id: number): Kept | null {
     const slot = this.#slot(id)
     return slot === -1 || this.#kept === null ? null : this.#kept[slot]
+  }
+
+  /** As it was given to `open` with something kept. */
+  order(id: number): number {
+    const slot = this.#slot(id)
+    return slot === -1 || this.#order === null ? 0 : this.#order[slot]
+  }
+
+  /** Opens an identifier again that was open before a restart. */
+  restore(id: number, awaiting: Awaiting, kept: Kept | null, order: number): void {
+    while (this.#ids.length === 0 || this.#awaiting[id & (this.#ids.length - 1)] !== Awaiting.nothing) this.#grow()
+    const slot = id & (this.#ids.length - 1)
+    this.#ids[slot] = id
+    this.#awaiting[slot] = awaiting
+    this.#kept ??= new Array<Kept | null>(this.#ids.length).fill(null)
+    this.#order ??= new Float64Array(this.#ids.length)
+    this.#kept[slot] = kept
+    this.#order[slot] = order
+    this.count++
+    this.#nextId = id === 0xffff ? 1 : id + 1
   }
 
   /** PUBREC has come: from now on only PUBREL is sent again, and the message itself is not needed. [MQTT-4.3.3-6] */

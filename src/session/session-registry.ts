@@ -66,19 +66,27 @@ export class SessionRegistry {
   detached(session: Session, isWillDiscarded: boolean): void {
     this.attachedCount--
     session.detach()
-    session.detachedAtMs = this.#context.nowMs()
     if (isWillDiscarded) session.will = null
+    this.abandoned(session)
+  }
+
+  /** A Session without a connection: from now on its time runs. @param forMs how long it has been so already */
+  abandoned(session: Session, forMs = 0): void {
+    session.detachedAtMs = this.#context.nowMs() - forMs
     const { will, expirySeconds } = session
     if (will !== null) {
-      const delaySeconds = Math.min(will.delaySeconds, expirySeconds)
-      if (delaySeconds === 0) this.#publishWill(session)
+      const delayMs = Math.min(will.delaySeconds, expirySeconds) * 1000 - forMs
+      if (delayMs <= 0) this.#publishWill(session)
       else {
         session.willTimer ??= new Timer<Session>(session, this.#onWill)
-        this.#wheel.set(session.willTimer, Math.min(delaySeconds * 1000, longestTimerMs))
+        this.#wheel.set(session.willTimer, Math.min(delayMs, longestTimerMs))
       }
     }
     if (expirySeconds === 0) this.end(session)
-    else this.armExpiry(session)
+    else {
+      this.armExpiry(session)
+      if (session.isStored) this.#context.journal?.session(session, forMs)
+    }
   }
 
   #clear(timer: Timer<Session> | null): void {
@@ -108,7 +116,9 @@ export class SessionRegistry {
     const { will } = session
     session.will = null // [MQTT-3.1.2-10]
     this.#clear(session.willTimer)
-    if (will !== null) this.#events.publishWill(session, will)
+    if (will === null) return
+    if (session.isStored && !session.isAttached) this.#context.journal?.session(session, this.#context.nowMs() - session.detachedAtMs)
+    this.#events.publishWill(session, will)
   }
 
   /** Ends a Session that has no connection; a Will that still waits is published. [MQTT-3.1.2-8] */

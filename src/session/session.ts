@@ -12,6 +12,7 @@ import type { ShareGroup } from '../routing/share-group.ts'
 import type { Subscriber, Subscription } from '../routing/subscription.ts'
 import type { ClientInfo } from './client-info.ts'
 import { Awaiting, InflightWindow } from './inflight-window.ts'
+import type { DurableWaiter, Journal } from './journal.ts'
 
 /** Where a Session sends to while a connection is attached. */
 export interface Outlet {
@@ -40,6 +41,8 @@ export interface Delivery {
   readonly retain: boolean
   readonly identifiers: readonly number[] | null
   readonly share: ShareGroup | null
+  /** Grows with each message that a Session keeps. */
+  readonly order: number
 }
 
 export interface SessionLimits {
@@ -59,6 +62,8 @@ export interface SessionContext {
   mayReceive: ((session: Session, topic: string) => boolean) | null
   /** Grows when rights change. */
   rightsGeneration: number
+  /** null when nothing survives a restart. */
+  journal: Journal | null
 }
 
 export interface Will {
@@ -75,7 +80,7 @@ export const neverExpires = 0xffff_ffff
 /** Accounted for each queued message beside its bytes. */
 const queueOverheadBytes = 64
 
-export class Session implements Subscriber {
+export class Session implements Subscriber, DurableWaiter {
   readonly clientId: string
   readonly #context: SessionContext
   /** Who it was that connected last. */
@@ -86,6 +91,11 @@ export class Session implements Subscriber {
   /** Whether in-flight messages may have to be sent again on another connection. */
   isDurable = false
   isEnded = false
+  /** In the store; 0 while it is not there. */
+  storeNumber = 0
+  #order = 0
+  /** What is sent once the batch is durable: QoS 2 messages and PUBRELs. */
+  #unsent: Deque<{ batch: number; packetId: number }> | null = null
   will: Will | null = null
   #outlet: Outlet | null = null
   /** First of the list of Subscriptions. */
@@ -137,6 +147,10 @@ export class Session implements Subscriber {
     return this.inflight.count
   }
 
+  get isStored(): boolean {
+    return this.storeNumber !== 0
+  }
+
   get queuedMessages(): number {
     return this.#queue?.length ?? 0
   }
@@ -158,6 +172,7 @@ export class Session implements Subscriber {
   detach(): void {
     this.#outlet = null
     this.#resends = null
+    this.#unsent = null
     this.refill = null
     this.inflight.shrink()
   }
@@ -172,7 +187,7 @@ export class Session implements Subscriber {
     }
     while (this.#queue !== null && this.#hasRoom(outlet)) {
       const delivery = this.#shiftQueue()
-      if (delivery !== null) this.#send(outlet, delivery)
+      if (delivery !== null) this.#send(outlet, delivery, false)
     }
     if (this.refill !== null && this.hasRoom) this.refill()
   }
@@ -217,24 +232,76 @@ export class Session implements Subscriber {
     if (this.isEnded) return
     if (outlet !== null && this.#queue === null && this.#hasRoom(outlet)) {
       if (this.isDurable || share !== null) {
-        this.#send(outlet, { message: message.own(), qos, retain, identifiers, share })
+        this.#send(outlet, this.#keep(message, qos, retain, identifiers, share), true)
       } else {
-        const packetId = this.inflight.open(qos, null)
+        const packetId = this.inflight.open(qos, null, 0)
         if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, false)) this.#close(packetId)
       }
-    } else this.#enqueue({ message: message.own(), qos, retain, identifiers, share })
+    } else this.#enqueue(this.#keep(message, qos, retain, identifiers, share))
   }
 
-  #send(outlet: Outlet, delivery: Delivery): void {
+  #keep(
+    message: ApplicationMessage,
+    qos: Qos,
+    retain: boolean,
+    identifiers: readonly number[] | null,
+    share: ShareGroup | null,
+  ): Delivery {
+    return { message: message.own(), qos, retain, identifiers, share, order: ++this.#order }
+  }
+
+  /** @param isNew whether it comes straight from `deliver`, and not from the queue */
+  #send(outlet: Outlet, delivery: Delivery, isNew: boolean): void {
     const isKept = this.isDurable || delivery.share !== null
     const { message, qos, retain, identifiers } = delivery
-    const packetId = this.inflight.open(qos, isKept ? delivery : null)
+    const packetId = this.inflight.open(qos, isKept ? delivery : null, delivery.order)
     if (isKept) this.#account(message.sizeBytes + queueOverheadBytes)
+    const journal = this.#journal
+    if (journal !== null) {
+      if (isNew) journal.delivery(this, delivery, packetId)
+      else journal.deliveryChanged(this, delivery, packetId)
+      // After a restart it has to have the same identifier, or the client would take it for another message.
+      if (qos === 2) {
+        this.#sendWhenDurable(journal, packetId)
+        return
+      }
+    }
+    if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, false)) this.#close(packetId)
+  }
+
+  get #journal(): Journal | null {
+    return this.storeNumber === 0 ? null : this.#context.journal
+  }
+
+  #sendWhenDurable(journal: Journal, packetId: number): void {
+    this.#unsent ??= new Deque()
+    this.#unsent.push({ batch: journal.batch, packetId })
+    journal.await(this)
+  }
+
+  durable(batch: number): boolean {
+    while (this.#unsent !== null && this.#unsent.length > 0 && this.#unsent.peek()!.batch <= batch) {
+      this.#sendDurable(this.#unsent.shift()!.packetId)
+    }
+    return this.#unsent !== null && this.#unsent.length > 0
+  }
+
+  #sendDurable(packetId: number): void {
+    const outlet = this.#outlet
+    if (outlet === null) return
+    if (this.inflight.awaiting(packetId) === Awaiting.pubcomp) {
+      outlet.sendPubrel(packetId, ReasonCode.success)
+      return
+    }
+    const delivery = this.inflight.kept(packetId)
+    if (delivery === null) return
+    const { message, qos, retain, identifiers } = delivery
     if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, false)) this.#close(packetId)
   }
 
   #close(packetId: number): void {
     const delivery = this.inflight.kept(packetId)
+    this.#journal?.deliveryOver(this, this.inflight.order(packetId), delivery)
     if (delivery !== null) this.#account(-delivery.message.sizeBytes - queueOverheadBytes)
     this.inflight.close(packetId)
   }
@@ -254,7 +321,7 @@ export class Session implements Subscriber {
     if (limits.queuePolicy === 'drop-oldest' && size <= limits.queueBytes) {
       // Not for a message that would not fit into an empty queue.
       while (this.#queue !== null && isFull()) {
-        this.#takeFirst()
+        this.#drop(this.#takeFirst())
         counters.droppedQueueFull++
       }
     }
@@ -265,6 +332,7 @@ export class Session implements Subscriber {
     }
     this.#queue ??= new Deque()
     this.#queue.push(delivery)
+    this.#journal?.delivery(this, delivery, 0)
     this.queuedBytes += size
     queues.bytes += size
     queues.messages++
@@ -280,14 +348,20 @@ export class Session implements Subscriber {
     return delivery
   }
 
+  /** A message that was queued goes nowhere. */
+  #drop(delivery: Delivery): null {
+    this.#journal?.deliveryOver(this, delivery.order, delivery)
+    return null
+  }
+
   /** The next queued message that is still worth sending. [MQTT-3.3.2-5] */
   #shiftQueue(): Delivery | null {
     const delivery = this.#takeFirst()
     if (delivery.message.expiryAt !== -1 && delivery.message.hasExpired(this.#context.nowMs())) {
       this.#context.counters.droppedExpired++
-      return null
+      return this.#drop(delivery)
     }
-    return this.#isStillAllowed(delivery) ? delivery : null
+    return this.#isStillAllowed(delivery) ? delivery : this.#drop(delivery)
   }
 
   /** What waits is looked at again before it is sent. */
@@ -335,7 +409,12 @@ export class Session implements Subscriber {
     const delivery = this.inflight.kept(packetId)
     if (delivery !== null) this.#account(-delivery.message.sizeBytes - queueOverheadBytes)
     this.inflight.released(packetId)
-    this.#outlet?.sendPubrel(packetId, ReasonCode.success) // [MQTT-4.3.3-4]
+    const journal = this.#journal
+    if (journal !== null && delivery !== null) {
+      // Once PUBREL is out PUBLISH must never come again. [MQTT-4.3.3-6]
+      journal.deliveryReleased(this, delivery, packetId)
+      this.#sendWhenDurable(journal, packetId)
+    } else this.#outlet?.sendPubrel(packetId, ReasonCode.success) // [MQTT-4.3.3-4]
   }
 
   /** @throws ProtocolError */
@@ -352,6 +431,37 @@ export class Session implements Subscriber {
 
   #pumpAfterAcknowledgement(): void {
     if (this.#queue !== null || this.#resends !== null || this.refill !== null) this.pump()
+  }
+
+  /** @returns whether it was open */
+  releaseInbound(packetId: number): boolean {
+    const wasOpen = this.inboundQos2?.delete(packetId) === true
+    if (wasOpen) this.#journal?.inboundReleased(this, packetId)
+    return wasOpen
+  }
+
+  openInbound(packetId: number): void {
+    this.inboundQos2 ??= new Set()
+    this.inboundQos2.add(packetId)
+    this.#journal?.inbound(this, packetId)
+  }
+
+  /** Puts a message back where it was before a restart. @param packetId 0 for one of the queue */
+  restoreDelivery(delivery: Delivery, packetId: number, isReleased: boolean): void {
+    this.#order = Math.max(this.#order, delivery.order)
+    const size = delivery.message.sizeBytes + queueOverheadBytes
+    if (!isReleased) delivery.message.storeReferences++
+    if (packetId !== 0) {
+      const awaiting = isReleased ? Awaiting.pubcomp : delivery.qos === 2 ? Awaiting.pubrec : Awaiting.puback
+      this.inflight.restore(packetId, awaiting, isReleased ? null : delivery, delivery.order)
+      if (!isReleased) this.#account(size)
+      return
+    }
+    this.#queue ??= new Deque()
+    this.#queue.push(delivery)
+    this.queuedBytes += size
+    this.#context.queues.bytes += size
+    this.#context.queues.messages++
   }
 
   addSubscription(subscription: Subscription): void {
@@ -386,9 +496,11 @@ export class Session implements Subscriber {
     }
     while (this.#queue !== null) {
       const delivery = this.#takeFirst()
+      this.#drop(delivery)
       if (delivery.share !== null) orphans.push(delivery)
     }
     this.inboundQos2 = null
+    if (this.storeNumber !== 0) this.#context.journal?.sessionEnded(this)
     return orphans
   }
 }

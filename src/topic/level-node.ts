@@ -15,6 +15,13 @@ export abstract class LevelNode<Node extends LevelNode<Node>> {
   /** Whether the node itself holds something; one that does not goes when its last child goes. */
   abstract readonly isEmpty: boolean
 
+  /** All levels from the root to here. */
+  get path(): string {
+    const levels: string[] = []
+    for (let node: LevelNode<Node> = this; node.parent !== null; node = node.parent) levels.push(node.level)
+    return levels.reverse().join('/')
+  }
+
   get hasChildren(): boolean {
     return this.#only !== null || this.#children !== null
   }

@@ -1,0 +1,195 @@
+// Notes in the store what must survive a restart, and tells when it has reached the chosen point. Sessions and the broker
+// call it where their state changes; without a store there is no journal, and nothing of this costs anything.
+import type { Clock } from '../base/clock.ts'
+import type { ApplicationMessage } from '../codec/application-message.ts'
+import type { Subscription } from '../routing/subscription.ts'
+import type { DeliveryRecord, MessageRecord, Store } from '../storage/store.ts'
+import type { Delivery, Session } from './session.ts'
+
+/** Whoever has something to send once a batch is durable. */
+export interface DurableWaiter {
+  /** Sends what waited for `batch` or an earlier one. @returns whether more is waiting */
+  durable(batch: number): boolean
+}
+
+export class Journal {
+  readonly #store: Store
+  readonly #clock: Clock
+  #nextSessionNumber: number
+  #nextMessageNumber: number
+  readonly #waiters = new Set<DurableWaiter>()
+  readonly #callbacks: { batch: number; run: () => void }[] = []
+  /** Grows with every change: who sees it grow has to wait for `batch`. */
+  changes = 0
+  #onProblem: (problem: string | null) => void
+
+  /**
+   * @param enter called around whatever is sent when a batch has become durable
+   * @param onProblem called when the store can write no more, with null when it can again
+   */
+  constructor(store: Store, clock: Clock, enter: (work: () => void) => void, onProblem: (problem: string | null) => void) {
+    this.#store = store
+    this.#clock = clock
+    this.#onProblem = onProblem
+    this.#nextSessionNumber = store.nextSessionNumber
+    this.#nextMessageNumber = store.nextMessageNumber
+    store.onDurable = (batch) => enter(() => this.#durable(batch))
+    store.onProblem = (problem) => this.#onProblem(problem)
+  }
+
+  /** Why nothing can be written; null while all is well. */
+  get problem(): string | null {
+    return this.#store.problem
+  }
+
+  /** The batch that holds what was noted last. */
+  get batch(): number {
+    return this.#store.batch
+  }
+
+  /** Lets `waiter` know of every batch until it says that it waits no more. */
+  await(waiter: DurableWaiter): void {
+    this.#waiters.add(waiter)
+  }
+
+  /** Runs once all that was noted so far is durable; at once when nothing is on its way. */
+  whenDurable(run: () => void): void {
+    this.#callbacks.push({ batch: this.#store.batch, run })
+  }
+
+  #durable(batch: number): void {
+    while (this.#callbacks.length > 0 && this.#callbacks[0].batch <= batch) this.#callbacks.shift()!.run()
+    for (const waiter of this.#waiters) if (!waiter.durable(batch)) this.#waiters.delete(waiter)
+  }
+
+  // ---- sessions
+
+  /** Notes who the Session belongs to, its expiry and its Will. @param detachedForMs how long it has had no connection */
+  session(session: Session, detachedForMs = 0): void {
+    if (session.storeNumber === 0) session.storeNumber = this.#nextSessionNumber++
+    const { client, will } = session
+    this.changes++
+    this.#store.putSession({
+      sessionNumber: session.storeNumber,
+      clientId: session.clientId,
+      username: client?.username ?? null,
+      group: client?.group ?? null,
+      listener: client?.listener ?? '',
+      mountPoint: session.mountPoint,
+      level: client?.level ?? 4,
+      expirySeconds: session.expirySeconds,
+      detachedAtMs: session.isAttached ? null : this.#clock.wallMs() - detachedForMs,
+      will: will === null ? null : { packet: packetOf(will.message), delaySeconds: will.delaySeconds },
+    })
+  }
+
+  /** The Session is over: nothing of it is kept. Its deliveries have been let go one by one. */
+  sessionEnded(session: Session): void {
+    this.changes++
+    this.#store.deleteSession(session.storeNumber)
+    session.storeNumber = 0
+  }
+
+  subscribed(session: Session, subscription: Subscription): void {
+    this.changes++
+    this.#store.putSubscription(session.storeNumber, {
+      filter: subscription.filter,
+      shareName: subscription.share?.shareName ?? null,
+      options: subscription.options,
+      identifier: subscription.identifiers?.[0] ?? null,
+    })
+  }
+
+  unsubscribed(session: Session, subscription: Subscription): void {
+    this.changes++
+    const { filter, share } = subscription
+    this.#store.deleteSubscription(session.storeNumber, filter, share?.shareName ?? null)
+  }
+
+  // ---- messages on their way
+
+  /** A message has come into the hands of the Session. @param packetId 0 while it waits in the queue */
+  delivery(session: Session, delivery: Delivery, packetId: number): void {
+    const { message } = delivery
+    if (message.storeReferences === 0) {
+      message.storeNumber = this.#nextMessageNumber++
+      this.#store.putMessage(message.storeNumber, this.#recordOf(message))
+    }
+    message.storeReferences++
+    this.deliveryChanged(session, delivery, packetId)
+  }
+
+  /** It has got its Packet Identifier. */
+  deliveryChanged(session: Session, delivery: Delivery, packetId: number): void {
+    this.changes++
+    this.#store.putDelivery(session.storeNumber, delivery.order, recordOf(delivery, packetId, false))
+  }
+
+  /** PUBREC has come: PUBREL is owed, and the message itself no longer needed. */
+  deliveryReleased(session: Session, delivery: Delivery, packetId: number): void {
+    this.changes++
+    this.#store.putDelivery(session.storeNumber, delivery.order, recordOf(delivery, packetId, true))
+    this.#letGo(delivery.message)
+  }
+
+  /** @param delivery null once it was released */
+  deliveryOver(session: Session, order: number, delivery: Delivery | null): void {
+    this.changes++
+    this.#store.deleteDelivery(session.storeNumber, order)
+    if (delivery !== null) this.#letGo(delivery.message)
+  }
+
+  #letGo(message: ApplicationMessage): void {
+    if (--message.storeReferences === 0) this.#store.deleteMessage(message.storeNumber)
+  }
+
+  inbound(session: Session, packetId: number): void {
+    this.changes++
+    this.#store.putInbound(session.storeNumber, packetId)
+  }
+
+  inboundReleased(session: Session, packetId: number): void {
+    this.changes++
+    this.#store.deleteInbound(session.storeNumber, packetId)
+  }
+
+  // ---- retained messages
+
+  retained(topic: string, message: ApplicationMessage): void {
+    this.changes++
+    this.#store.putRetained(topic, this.#recordOf(message))
+  }
+
+  retainedGone(topic: string): void {
+    this.changes++
+    this.#store.deleteRetained(topic)
+  }
+
+  #recordOf(message: ApplicationMessage): MessageRecord {
+    const waitedMs = message.expiryAt === -1 ? 0 : this.#clock.monotonicMs() - message.receivedAtMs
+    return {
+      packet: packetOf(message),
+      isVersion5: message.isVersion5,
+      receivedAtMs: this.#clock.wallMs() - waitedMs,
+    }
+  }
+}
+
+/** Bytes that stay as they are: the store may write them after this turn. */
+function packetOf(message: ApplicationMessage): Buffer {
+  const own = message.own()
+  return own.buffer.subarray(own.packetStart, own.packetEnd)
+}
+
+function recordOf(delivery: Delivery, packetId: number, isReleased: boolean): DeliveryRecord {
+  const { message, qos, retain, identifiers, share } = delivery
+  return {
+    messageNumber: message.storeNumber,
+    qos: qos === 2 ? 2 : 1,
+    retain,
+    identifiers,
+    share: share === null ? null : { shareName: share.shareName, filter: share.filter },
+    packetId,
+    isReleased,
+  }
+}
