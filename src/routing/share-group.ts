@@ -19,6 +19,11 @@ export class ShareGroup {
     return this.#members.length
   }
 
+  /** A copy: members may come and go while it is walked. */
+  members(): Subscription[] {
+    return [...this.#members]
+  }
+
   add(member: Subscription): void {
     this.#members.push(member)
   }
