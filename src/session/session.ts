@@ -10,6 +10,7 @@ import { ReasonCode } from '../codec/reason-codes.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { ShareGroup } from '../routing/share-group.ts'
 import type { Subscriber, Subscription } from '../routing/subscription.ts'
+import { filterBytes } from '../topic/topic-filter.ts'
 import type { ClientInfo } from './client-info.ts'
 import { Awaiting, InflightWindow } from './inflight-window.ts'
 
@@ -91,6 +92,7 @@ export class Session implements Subscriber {
   /** First of the list of Subscriptions. */
   subscriptions: Subscription | null = null
   subscriptionCount = 0
+  filterBytes = 0
   readonly inflight = new InflightWindow<Delivery>()
   /** When set, more can be had as soon as there is room: the rest of the retained messages. */
   refill: (() => void) | null = null
@@ -359,6 +361,7 @@ export class Session implements Subscriber {
     if (this.subscriptions !== null) this.subscriptions.previousOfSubscriber = subscription
     this.subscriptions = subscription
     this.subscriptionCount++
+    this.filterBytes += filterBytes(subscription.filter)
   }
 
   removeSubscription(subscription: Subscription): void {
@@ -369,6 +372,7 @@ export class Session implements Subscriber {
     subscription.previousOfSubscriber = null
     subscription.nextOfSubscriber = null
     this.subscriptionCount--
+    this.filterBytes -= filterBytes(subscription.filter)
   }
 
   /**
