@@ -48,6 +48,9 @@ export interface BrokerEvents {
 }
 
 const housekeepingMs = 1000
+/** The limits of Subscriptions are limits of memory, too: so much for each filter on average, and for a few long ones. */
+const filterBytesEach = 1024
+const leastFilterBytes = 1024 * 1024
 /** Expired retained messages that one housekeeping looks for. */
 const sweepVisits = 10_000
 /** What each half of the route cache may hold. */
@@ -329,9 +332,12 @@ export class Broker {
   }
 
   hasRoomForSubscription(session: Session): boolean {
+    const { subscriptionsPerClient, subscriptions } = this.limits
     return (
-      session.subscriptionCount < this.limits.subscriptionsPerClient &&
-      this.router.subscriptionCount < this.limits.subscriptions
+      session.subscriptionCount < subscriptionsPerClient &&
+      this.router.subscriptionCount < subscriptions &&
+      session.filterBytes < Math.max(leastFilterBytes, subscriptionsPerClient * filterBytesEach) &&
+      this.router.filterBytes < Math.max(leastFilterBytes, subscriptions * filterBytesEach)
     )
   }
 

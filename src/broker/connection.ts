@@ -71,6 +71,8 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
   session: Session | null = null
   info: ClientInfo | null = null
   keepAliveMs = 0
+  /** Monotonic; once connected. */
+  connectedAtMs = 0
   receivedAtMs = 0
   /** Keep alive while connected, the connect timeout before, the linger time after. */
   readonly #timer: Timer<Connection>
@@ -464,6 +466,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
   connected(session: Session, keepAliveSeconds: number): void {
     const { limits, clock } = this.broker
     this.#life.to('connected')
+    this.connectedAtMs = clock.monotonicMs()
     this.session = session
     this.mountPrefix = this.listener.mountPoint === '' ? null : Buffer.from(this.listener.mountPoint)
     this.#isPlain = this.mountPrefix === null && this.topicAliasMaximum === 0

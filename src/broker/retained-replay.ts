@@ -2,7 +2,7 @@
 // million messages holds up nobody.
 import type { ApplicationMessage } from '../codec/application-message.ts'
 import type { Subscription } from '../routing/subscription.ts'
-import type { Session } from '../session/session.ts'
+import type { Outlet, Session } from '../session/session.ts'
 import type { Broker } from './broker.ts'
 
 /** Messages sent, or pauses of the walk, after which others get their turn. */
@@ -26,6 +26,8 @@ export class RetainedReplay {
   readonly #broker: Broker
   readonly #session: Session
   readonly #output: ReplayOutput
+  /** Whom it is for: a Session may be in other hands when it is to go on. */
+  readonly #outlet: Outlet | null
   #walk: Walk | null = null
   /** Those whose turn has not come; never more than the client has Subscriptions. */
   readonly #waiting = new Set<Subscription>()
@@ -36,6 +38,7 @@ export class RetainedReplay {
     this.#broker = broker
     this.#session = session
     this.#output = output
+    this.#outlet = session.outlet
   }
 
   add(subscription: Subscription): void {
@@ -62,12 +65,19 @@ export class RetainedReplay {
 
   /** Sends what there is room for; goes on by itself, by `session.refill`, or when called on a drained output. */
   readonly go = (): void => {
+    if (this.#session.outlet !== this.#outlet) {
+      this.#walk = null
+      this.#waiting.clear()
+      return
+    }
     this.#session.refill = null
+    // What waited for room may have been replaced or removed since; the client must not see the older after the newer.
+    if (this.#pending !== null) this.#pending = this.#broker.retained.get(this.#pending.topic)
     let messages = 0
     let pauses = 0
     let walk = this.#begin()
     while (walk !== null) {
-      if (this.#session.outlet === null) {
+      if (this.#session.outlet !== this.#outlet) {
         this.#walk = null
         this.#waiting.clear()
         return

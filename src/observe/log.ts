@@ -6,6 +6,9 @@ export type LogLevel = 'error' | 'warn' | 'info' | 'debug' | 'trace'
 export type LogFields = Record<string, string | number | boolean | null | undefined>
 
 export interface Log {
+  readonly level: LogLevel
+  /** Of this log and of all that `with` has made of it or that it was made of. */
+  setLevel(level: LogLevel): void
   isEnabled(level: LogLevel): boolean
   error(message: string, fields?: LogFields): void
   warn(message: string, fields?: LogFields): void
@@ -26,8 +29,20 @@ export function createLog(
   writeLine: (line: string) => void,
   fields: LogFields = {},
 ): Log {
-  const threshold = logLevels.indexOf(level)
-  const isEnabled = (wanted: LogLevel) => logLevels.indexOf(wanted) <= threshold
+  return createLogOf({ level, format, clock, writeLine }, fields)
+}
+
+/** What a log shares with those that `with` makes of it. */
+interface LogBase {
+  level: LogLevel
+  readonly format: 'text' | 'json'
+  readonly clock: Clock
+  readonly writeLine: (line: string) => void
+}
+
+function createLogOf(base: LogBase, fields: LogFields): Log {
+  const { format, clock, writeLine } = base
+  const isEnabled = (wanted: LogLevel) => logLevels.indexOf(wanted) <= logLevels.indexOf(base.level)
   const write = (lineLevel: LogLevel, message: string, extra: LogFields = {}) => {
     if (!isEnabled(lineLevel)) return
     const time = new Date(clock.wallMs()).toISOString()
@@ -39,13 +54,19 @@ export function createLog(
     )
   }
   return {
+    get level() {
+      return base.level
+    },
+    setLevel(level) {
+      base.level = level
+    },
     isEnabled,
     error: (message, extra) => write('error', message, extra),
     warn: (message, extra) => write('warn', message, extra),
     info: (message, extra) => write('info', message, extra),
     debug: (message, extra) => write('debug', message, extra),
     trace: (message, extra) => write('trace', message, extra),
-    with: (extra) => createLog(level, format, clock, writeLine, { ...fields, ...extra }),
+    with: (extra) => createLogOf(base, { ...fields, ...extra }),
   }
 }
 
@@ -53,6 +74,8 @@ export function createLog(
 export function createSilentLog(): Log {
   const nothing = () => {}
   const log: Log = {
+    level: 'error',
+    setLevel: nothing,
     isEnabled: () => false,
     error: nothing,
     warn: nothing,

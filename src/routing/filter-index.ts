@@ -91,6 +91,18 @@ export class FilterIndex {
     return isChanged
   }
 
+  /** All Subscriptions to exactly this filter, shared ones included. A walk can stop and go on while they change. */
+  *at(filter: string): Generator<Subscription, void, void> {
+    const slot = this.#slot(filter)
+    if (slot === null) return
+    if (!(slot instanceof FilterEntry)) {
+      yield slot
+      return
+    }
+    yield* slot.bySubscriber.values()
+    if (slot.groups !== null) for (const group of slot.groups.values()) yield* group.members()
+  }
+
   #slot(filter: string): FilterSlot {
     if (!hasWildcard(filter)) return this.#exact.get(filter) ?? null
     let node: FilterNode | null = this.#root

@@ -3,6 +3,7 @@
 // in pages.
 import { ApplicationMessage, parsePublish } from '../codec/application-message.ts'
 import { LevelNode } from '../topic/level-node.ts'
+import { countLevels } from '../topic/topic-name.ts'
 
 class RetainedNode extends LevelNode<RetainedNode> {
   /** The PUBLISH, between `start` and `end`; null for a level that has none. */
@@ -19,8 +20,9 @@ class RetainedNode extends LevelNode<RetainedNode> {
 const pageBytes = 16 * 1024
 /** Steps of a walk without a match after which it pauses. */
 const stepsPerPause = 256
-/** Accounted for each message beside its bytes. */
-const overheadBytes = 200
+/** Accounted for each message beside its bytes, and for each level of the tree. */
+const overheadBytes = 96
+const levelBytes = 112
 
 export class RetainedStore {
   readonly #root = new RetainedNode(null, '')
@@ -33,7 +35,8 @@ export class RetainedStore {
 
   /** Whether a message for `topic` fits into the limits; replacing an older one of the same topic always counts as one. */
   hasRoom(topic: string, sizeBytes: number, countLimit: number, bytesLimit: number): boolean {
-    if (this.count < countLimit && this.bytes + sizeBytes + overheadBytes <= bytesLimit) return true
+    const added = sizeBytes + overheadBytes + levelBytes * countLevels(topic)
+    if (this.count < countLimit && this.bytes + added <= bytesLimit) return true
     const old = this.#find(topic)
     if (old === null || old.page === null) return false
     return this.bytes - (old.end - old.start) + sizeBytes <= bytesLimit
@@ -72,7 +75,12 @@ export class RetainedStore {
     for (let start = 0; ; ) {
       const end = topic.indexOf('/', start)
       const level = end === -1 ? topic.slice(start) : topic.slice(start, end)
-      node = node.child(level) ?? node.addChild(new RetainedNode(node, level))
+      let child = node.child(level)
+      if (child === null) {
+        child = node.addChild(new RetainedNode(node, level))
+        this.bytes += levelBytes
+      }
+      node = child
       if (end === -1) break
       start = end + 1
     }
@@ -116,7 +124,7 @@ export class RetainedStore {
     this.bytes -= node.end - node.start + overheadBytes
     node.page = null
     this.#expiring.delete(node)
-    node.prune()
+    this.bytes -= levelBytes * node.prune()
   }
 
   /**

@@ -2,7 +2,7 @@
 // Subscriptions touches only the routes that it can concern.
 import type { ApplicationMessage } from '../codec/application-message.ts'
 import type { Qos } from '../codec/packet-types.ts'
-import { hasWildcard } from '../topic/topic-filter.ts'
+import { filterBytes, hasWildcard } from '../topic/topic-filter.ts'
 import { isReservedTopicName } from '../topic/topic-name.ts'
 import { FilterEntry, FilterIndex } from './filter-index.ts'
 import { Route, RouteCache } from './route-cache.ts'
@@ -44,6 +44,8 @@ export class Router {
   #admits: ((subscriber: Subscriber, topic: string) => boolean) | null = null
   readonly #found: (Subscription | FilterEntry)[] = []
   subscriptionCount = 0
+  /** What the filters hold, as `filterBytes` accounts for them. */
+  filterBytes = 0
   sharedSubscriptionCount = 0
 
   constructor(options: RouterOptions) {
@@ -74,6 +76,7 @@ export class Router {
     setOptions(subscription, options)
     this.#index.add(subscription)
     this.subscriptionCount++
+    this.filterBytes += filterBytes(options.filter)
     if (shared !== null) this.sharedSubscriptionCount++
     if (shared === null || shared.isNew) this.#touch(options.filter)
     return subscription
@@ -87,6 +90,7 @@ export class Router {
 
   remove(subscription: Subscription): void {
     this.subscriptionCount--
+    this.filterBytes -= filterBytes(subscription.filter)
     if (subscription.share !== null) this.sharedSubscriptionCount--
     if (this.#index.remove(subscription)) this.#touch(subscription.filter)
   }

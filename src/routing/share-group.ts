@@ -23,6 +23,11 @@ export class ShareGroup {
     return this.#members.some(({ subscriber }) => subscriber.isStored)
   }
 
+  /** A copy: members may come and go while it is walked. */
+  members(): Subscription[] {
+    return [...this.#members]
+  }
+
   add(member: Subscription): void {
     this.#members.push(member)
   }

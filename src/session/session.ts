@@ -10,6 +10,7 @@ import { ReasonCode } from '../codec/reason-codes.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { ShareGroup } from '../routing/share-group.ts'
 import type { Subscriber, Subscription } from '../routing/subscription.ts'
+import { filterBytes } from '../topic/topic-filter.ts'
 import type { ClientInfo } from './client-info.ts'
 import { Awaiting, InflightWindow } from './inflight-window.ts'
 import type { DurableWaiter, Journal } from './journal.ts'
@@ -101,6 +102,7 @@ export class Session implements Subscriber, DurableWaiter {
   /** First of the list of Subscriptions. */
   subscriptions: Subscription | null = null
   subscriptionCount = 0
+  filterBytes = 0
   readonly inflight = new InflightWindow<Delivery>()
   /** When set, more can be had as soon as there is room: the rest of the retained messages. */
   refill: (() => void) | null = null
@@ -469,6 +471,7 @@ export class Session implements Subscriber, DurableWaiter {
     if (this.subscriptions !== null) this.subscriptions.previousOfSubscriber = subscription
     this.subscriptions = subscription
     this.subscriptionCount++
+    this.filterBytes += filterBytes(subscription.filter)
   }
 
   removeSubscription(subscription: Subscription): void {
@@ -479,6 +482,7 @@ export class Session implements Subscriber, DurableWaiter {
     subscription.previousOfSubscriber = null
     subscription.nextOfSubscriber = null
     this.subscriptionCount--
+    this.filterBytes -= filterBytes(subscription.filter)
   }
 
   /**

@@ -1,6 +1,9 @@
 // One level in a tree of topics or filters. Most nodes of such trees have one child, and there may be millions, so a map
 // is only made for the second.
 
+/** Shorter pieces are copied by the engine itself. */
+const shortestPiece = 13
+
 export abstract class LevelNode<Node extends LevelNode<Node>> {
   readonly parent: Node | null
   readonly level: string
@@ -9,7 +12,8 @@ export abstract class LevelNode<Node extends LevelNode<Node>> {
 
   constructor(parent: Node | null, level: string) {
     this.parent = parent
-    this.level = level
+    // A piece of a string keeps the whole string alive: many kilobytes, where the rest is long. This makes it one of its own.
+    this.level = level.length < shortestPiece ? level : Buffer.from(level).toString()
   }
 
   /** Whether the node itself holds something; one that does not goes when its last child goes. */
@@ -50,13 +54,16 @@ export abstract class LevelNode<Node extends LevelNode<Node>> {
     else if (this.#children !== null) for (const child of this.#children.values()) into.push(child)
   }
 
-  /** Takes this node out of the tree, and all above it that are of no use without it. The root stays. */
-  prune(): void {
+  /** Takes this node out of the tree, and all above it that are of no use without it. The root stays. @returns how many */
+  prune(): number {
     let node: LevelNode<Node> = this
+    let removed = 0
     while (node.isEmpty && !node.hasChildren && node.parent !== null) {
       node.parent.#remove(node.level)
       node = node.parent
+      removed++
     }
+    return removed
   }
 
   #remove(level: string): void {

@@ -20,6 +20,14 @@ export function hasWildcard(filter: string): boolean {
   return filter.includes('+') || filter.includes('#')
 }
 
+/** About what a Subscription to this filter holds in memory for the filter's sake, in bytes: each level is a node of a tree. */
+export function filterBytes(filter: string): number {
+  if (!hasWildcard(filter)) return filter.length
+  let bytes = filter.length
+  for (let at = 0; at !== -1; at = filter.indexOf('/', at + 1)) bytes += 128
+  return bytes
+}
+
 export interface SharedFilter {
   shareName: string
   filter: string

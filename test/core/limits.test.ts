@@ -100,3 +100,37 @@ test('what a client does not acknowledge is limited in bytes, as its queue is; n
     }
     assert.deepEqual(received, [...received.keys()])
   }))
+
+test('retained messages of deep topics count with all the levels that they hold', () =>
+  withBroker({ limits: { retainedBytes: '1MiB' } }, async (broker) => {
+    const publisher = await broker.client()
+    const codes = new Set<number>()
+    let kept = 0
+    for (let index = 0; index < 200; index++) {
+      const code = await publisher.publish({ topic: `${index}${'/a'.repeat(127)}`, qos: 1, retain: true, payload: 'x' })
+      if (code !== 0x97) kept++
+      codes.add(code)
+    }
+    assert.deepEqual([...codes], [0x10, 0x97])
+    assert.ok(kept > 50 && kept < 100, `${kept} were kept`)
+    // All of it is given back.
+    for (let index = 0; index < kept; index++) {
+      await publisher.publish({ topic: `${index}${'/a'.repeat(127)}`, qos: 1, retain: true, payload: '' })
+    }
+    assert.equal(broker.library!.counters.retainedBytes, 0)
+  }))
+
+test('long filters use up the room for Subscriptions sooner than short ones', () =>
+  withBroker({ limits: { subscriptionsPerClient: 1000 } }, async (broker) => {
+    const client = await broker.client()
+    const codes: number[] = []
+    for (let index = 0; index < 20; index++) codes.push(...(await client.subscribe([`${index}/${'x'.repeat(65_000)}`])))
+    assert.deepEqual(new Set(codes), new Set([0, 0x97]))
+    const granted = codes.indexOf(0x97)
+    for (let index = 0; index < granted; index++) await client.unsubscribe([`${index}/${'x'.repeat(65_000)}`])
+    // As many short ones as the limit says, with many levels, too.
+    for (let index = 0; index < 1000; index++) {
+      assert.deepEqual(await client.subscribe([`a/b/c/${index}/+/#`]), [0])
+    }
+    assert.deepEqual(await client.subscribe(['one/more']), [0x97])
+  }))
