@@ -624,7 +624,9 @@ export class Broker {
       this.log.info('client takes nothing, closing', connection.logFields())
       connection.disconnect(ReasonCode.quotaExceeded, 'the client does not read')
     }
-    this.counters.retainedExpired += this.retained.sweep(nowMs, sweepVisits, (topic) => this.journal?.retainedGone(topic))
+    this.counters.retainedExpired += this.retained.sweep(nowMs, sweepVisits, (topic) =>
+      this.journal?.retainedGone(topic),
+    )
     this.#watchMemory()
     this.loop.leave()
   }

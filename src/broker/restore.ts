@@ -119,6 +119,7 @@ function willOf(broker: Broker, record: SessionRecord, client: ClientInfo): Will
   const { packet, delaySeconds } = record.will
   const message = read(broker, { packet, isVersion5: true, receivedAtMs: broker.clock.wallMs() }, broker.clock.wallMs())
   const { topic } = message
-  const mayPublish = () => broker.authorizeAs(client, record.mountPoint, 'publish', topic.slice(record.mountPoint.length))
+  const mayPublish = () =>
+    broker.authorizeAs(client, record.mountPoint, 'publish', topic.slice(record.mountPoint.length))
   return { message, topic, delaySeconds, mayPublish }
 }

@@ -27,7 +27,12 @@ export class Journal {
    * @param enter called around whatever is sent when a batch has become durable
    * @param onProblem called when the store can write no more, with null when it can again
    */
-  constructor(store: Store, clock: Clock, enter: (work: () => void) => void, onProblem: (problem: string | null) => void) {
+  constructor(
+    store: Store,
+    clock: Clock,
+    enter: (work: () => void) => void,
+    onProblem: (problem: string | null) => void,
+  ) {
     this.#store = store
     this.#clock = clock
     this.#onProblem = onProblem

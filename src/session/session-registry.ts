@@ -117,7 +117,8 @@ export class SessionRegistry {
     session.will = null // [MQTT-3.1.2-10]
     this.#clear(session.willTimer)
     if (will === null) return
-    if (session.isStored && !session.isAttached) this.#context.journal?.session(session, this.#context.nowMs() - session.detachedAtMs)
+    if (session.isStored && !session.isAttached)
+      this.#context.journal?.session(session, this.#context.nowMs() - session.detachedAtMs)
     this.#events.publishWill(session, will)
   }
 

@@ -104,7 +104,11 @@ export interface Store {
   // ---- reading back, before the first change
   sessions(): Iterable<StoredSession>
   /** Deliveries of a Session from `fromOrder` on, `limit` at most, with their messages; null for one that is released. */
-  deliveries(sessionNumber: number, fromOrder: number, limit: number): Iterable<{ order: number; delivery: DeliveryRecord; message: MessageRecord | null }>
+  deliveries(
+    sessionNumber: number,
+    fromOrder: number,
+    limit: number,
+  ): Iterable<{ order: number; delivery: DeliveryRecord; message: MessageRecord | null }>
   deliveryCount(sessionNumber: number): number
   retained(): Iterable<{ topic: string; message: MessageRecord }>
   /** Larger than every number ever given out. */
