@@ -608,12 +608,23 @@ export class Connection implements NetworkReceiver, Outlet {
     let bytes = encodePacket(withoutProblemInformation(packet, this.wantsProblemInformation), this.level)
     if (bytes.length > this.maximumPacketSize) {
       bytes = encodePacket(withoutExtras(packet), this.level)
-      if (bytes.length > this.maximumPacketSize) return // [MQTT-3.1.2-24]
+      if (bytes.length > this.maximumPacketSize) {
+        this.#leaveUnanswered(packet) // [MQTT-3.1.2-24]
+        return
+      }
     }
     this.broker.counters.packetsSent++
     const slab = this.output.reserve(bytes.length)
     bytes.copy(slab, this.output.length)
     this.output.length += bytes.length
+  }
+
+  /** A client that waits for an answer larger than it takes would wait for ever. */
+  #leaveUnanswered({ type }: Packet): void {
+    if (type === 'connack') this.destroy()
+    if (type === 'suback' || type === 'unsuback') {
+      this.disconnect(ReasonCode.packetTooLarge, 'the answer is larger than the Maximum Packet Size of the client')
+    }
   }
 
   /** PUBACK, PUBREC, PUBREL or PUBCOMP. */

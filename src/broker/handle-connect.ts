@@ -174,6 +174,7 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
   broker.sessions.attached()
   // [MQTT-3.1.4-5] [MQTT-3.2.0-1]; MQTT 3.1 has no Session Present.
   connection.send({ type: 'connack', sessionPresent: isPresent && packet.level !== 3, reasonCode: 0, properties })
+  if (!connection.isOpen) return
   broker.clientConnected(connection)
   session.pump() // [MQTT-4.4.0-1]
 }
