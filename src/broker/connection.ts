@@ -79,6 +79,9 @@ export class Connection implements NetworkReceiver, Outlet {
   maximumPacketSize = 0xffff_ffff
   topicAliasMaximum = 0
   wantsProblemInformation = true
+  /** What the client was told in CONNACK; a reload changes it for those who come after. */
+  receiveMaximum = 0xffff
+  inboundAliasMaximum = 0
   /** Session Expiry Interval of CONNECT: 0 there forbids another in DISCONNECT. */
   hasZeroExpiry = true
 

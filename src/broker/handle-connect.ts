@@ -157,6 +157,8 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
   session.isDurable = expirySeconds > 0
   session.will = will
   connection.hasZeroExpiry = requestedExpiry === 0
+  connection.receiveMaximum = limits.receiveMaximum
+  connection.inboundAliasMaximum = limits.topicAliasMaximum
 
   const properties: Properties = { ...exchanged }
   // MQTT 3 cannot be told another Keep Alive, so there the client's own rules. [MQTT-3.2.2-22]
