@@ -372,11 +372,17 @@ export class Broker {
   }
 
   runConnectHooks(client: ClientInfo): MaybePromise<number> {
+    // Whatever is neither undefined nor a number is no answer, and lets nobody in.
+    const read = (answer: unknown): number => {
+      if (answer === undefined) return 0
+      return typeof answer === 'number' ? answer : ReasonCode.implementationSpecificError
+    }
     const run = (index: number): MaybePromise<number> => {
       for (let at = index; at < this.hooks.onConnect.length; at++) {
         const answer = this.hooks.onConnect[at](client)
-        if (answer instanceof Promise) return answer.then((late) => late || run(at + 1))
-        if (answer !== undefined && answer !== 0) return answer
+        if (answer instanceof Promise) return answer.then((late) => read(late) || run(at + 1))
+        const verdict = read(answer)
+        if (verdict !== 0) return verdict
       }
       return 0
     }
@@ -392,7 +398,9 @@ export class Broker {
     for (const hook of this.hooks.onSubscribe) {
       try {
         const answer = hook(client, filter, qos)
-        if (answer !== undefined && answer >= 0x80) return answer
+        if (typeof answer === 'number' && answer >= 0x80) return answer
+        // Such as a promise, for which nobody would wait.
+        if (answer !== undefined && typeof answer !== 'number') return ReasonCode.implementationSpecificError
       } catch (error) {
         this.log.error('the onSubscribe hook failed', { error: String(error) })
         return ReasonCode.implementationSpecificError
@@ -405,7 +413,8 @@ export class Broker {
     const view = this.#viewOf(message)
     for (const hook of this.hooks.onDeliver ?? []) {
       try {
-        if (hook(connection.info!, view) !== false) continue
+        const answer: unknown = hook(connection.info!, view)
+        if (answer === undefined || answer === true) continue
       } catch (error) {
         this.log.error('the onDeliver hook failed', { error: String(error) })
       }

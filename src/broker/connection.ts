@@ -81,6 +81,9 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
   maximumPacketSize = 0xffff_ffff
   topicAliasMaximum = 0
   wantsProblemInformation = true
+  /** What the client was told in CONNACK; a reload changes it for those who come after. */
+  receiveMaximum = 0xffff
+  inboundAliasMaximum = 0
   /** Session Expiry Interval of CONNECT: 0 there forbids another in DISCONNECT. */
   hasZeroExpiry = true
 
@@ -106,6 +109,8 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
   /** Answers that wait for the store, in their order. */
   #answers: Deque<{ batch: number; answer: () => void }> | null = null
   #isHeldByStore = false
+  /** QoS 1 messages that are taken and not yet acknowledged. */
+  waitingPubacks = 0
   /** The journal's changes when the packet began to be handled. */
   #changesBefore = 0
   exchange: EnhancedExchange | null = null
@@ -618,12 +623,23 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
     let bytes = encodePacket(withoutProblemInformation(packet, this.wantsProblemInformation), this.level)
     if (bytes.length > this.maximumPacketSize) {
       bytes = encodePacket(withoutExtras(packet), this.level)
-      if (bytes.length > this.maximumPacketSize) return // [MQTT-3.1.2-24]
+      if (bytes.length > this.maximumPacketSize) {
+        this.#leaveUnanswered(packet) // [MQTT-3.1.2-24]
+        return
+      }
     }
     this.broker.counters.packetsSent++
     const slab = this.output.reserve(bytes.length)
     bytes.copy(slab, this.output.length)
     this.output.length += bytes.length
+  }
+
+  /** A client that waits for an answer larger than it takes would wait for ever. */
+  #leaveUnanswered({ type }: Packet): void {
+    if (type === 'connack') this.destroy()
+    if (type === 'suback' || type === 'unsuback') {
+      this.disconnect(ReasonCode.packetTooLarge, 'the answer is larger than the Maximum Packet Size of the client')
+    }
   }
 
   /** PUBACK, PUBREC, PUBREL or PUBCOMP. */
@@ -647,13 +663,16 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
 
   /** As `acknowledge`, once all that was noted in the store for it has reached the chosen point. */
   acknowledgeWhenDurable(type: number, packetId: number, reasonCode: number): void {
-    if (this.broker.journal === null) this.acknowledge(type, packetId, reasonCode)
-    else this.whenDurable(() => this.acknowledge(type, packetId, reasonCode))
-  }
-
-  /** Answers to what the client sent that wait for the store. */
-  get waitingAnswers(): number {
-    return this.#answers === null ? 0 : this.#answers.length
+    if (this.broker.journal === null) {
+      this.acknowledge(type, packetId, reasonCode)
+      return
+    }
+    const count = type === PacketType.puback ? 1 : 0
+    this.waitingPubacks += count
+    this.whenDurable(() => {
+      this.waitingPubacks -= count
+      this.acknowledge(type, packetId, reasonCode)
+    })
   }
 
   /**

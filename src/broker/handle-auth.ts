@@ -85,5 +85,6 @@ function proceed(connection: Connection, exchange: EnhancedExchange, answer: Enh
     return
   }
   exchange.connect = null
-  authenticated(connection, connect, { allowed: true, username: answer.username ?? connect.username }, properties)
+  const username = answer.username === undefined ? connect.username : answer.username
+  authenticated(connection, connect, { allowed: true, username }, properties)
 }

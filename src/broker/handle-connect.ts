@@ -163,6 +163,8 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
   session.will = will
   if (session.isDurable || session.isStored) broker.journal?.session(session)
   connection.hasZeroExpiry = requestedExpiry === 0
+  connection.receiveMaximum = limits.receiveMaximum
+  connection.inboundAliasMaximum = limits.topicAliasMaximum
 
   const properties: Properties = { ...exchanged }
   // MQTT 3 cannot be told another Keep Alive, so there the client's own rules. [MQTT-3.2.2-22]
@@ -181,6 +183,7 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
     broker.sessions.attached()
     // [MQTT-3.1.4-5] [MQTT-3.2.0-1]; MQTT 3.1 has no Session Present.
     connection.send({ type: 'connack', sessionPresent: isPresent && packet.level !== 3, reasonCode: 0, properties })
+    if (!connection.isOpen) return
     broker.clientConnected(connection)
     session.pump() // [MQTT-4.4.0-1]
   }

@@ -61,9 +61,8 @@ export function handlePublish(
 
 /** [MQTT-3.3.2-12] */
 function resolveAlias(connection: Connection, message: ApplicationMessage): void {
-  const { limits } = connection.broker
   const alias = message.topicAlias
-  if (alias > limits.topicAliasMaximum) {
+  if (alias > connection.inboundAliasMaximum) {
     throw new ProtocolError(ReasonCode.topicAliasInvalid, `topic alias ${alias} is over the maximum`) // [MQTT-3.3.2-9]
   }
   const prefix = connection.mountPrefix ?? noPrefix
@@ -137,8 +136,8 @@ function isNewPacketId(connection: Connection, message: ApplicationMessage): boo
     }
     return false
   }
-  const openCount = (open === null ? 0 : open.size) + connection.waitingAnswers
-  if (openCount >= connection.broker.limits.receiveMaximum) exceedReceiveMaximum(connection)
+  const openCount = (open === null ? 0 : open.size) + connection.waitingPubacks
+  if (openCount >= connection.receiveMaximum) exceedReceiveMaximum(connection)
   return true
 }
 
@@ -148,7 +147,8 @@ function exceedReceiveMaximum(connection: Connection): void {
     throw new ProtocolError(ReasonCode.receiveMaximumExceeded, 'more messages in flight than Receive Maximum')
   }
   // What has come cannot be unread; a bound of twice the maximum keeps even a lenient listener's memory fixed.
-  if (connection.session!.inboundQos2!.size >= 2 * connection.broker.limits.receiveMaximum) {
+  const open = connection.session!.inboundQos2?.size ?? 0
+  if (open >= 2 * connection.receiveMaximum) {
     throw new ProtocolError(ReasonCode.receiveMaximumExceeded, 'far more messages in flight than Receive Maximum')
   }
 }

@@ -230,7 +230,8 @@ export class LocalClient implements Outlet {
     for (const [filter, handler] of [...this.#handlers]) {
       if (!matchesFilter(parseSharedFilter(filter)?.filter ?? filter, topic)) continue
       try {
-        handler(view)?.catch((error: unknown) => this.#handlerFailed(error))
+        const answer: unknown = handler(view)
+        if (answer instanceof Promise) answer.catch((error: unknown) => this.#handlerFailed(error))
       } catch (error) {
         this.#handlerFailed(error)
       }

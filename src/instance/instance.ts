@@ -1,13 +1,16 @@
 // One instance: the only place where a broker, its listeners, its users and its rights are put together. Starts and stops
 // them in order. Knows no command line; installs no signal handler and ends no process.
 import { readFileSync } from 'node:fs'
+import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { LifeCycle, type Transitions } from '../base/life-cycle.ts'
 import { Broker } from '../broker/broker.ts'
 import { SysTopics } from '../broker/sys-topics.ts'
 import { ReasonCode } from '../codec/reason-codes.ts'
+import { closestName } from '../config/closest-name.ts'
 import type { InstanceConfig, ListenerConfig } from '../config/instance-config.ts'
+import { quote } from '../config/quantities.ts'
 import type { Log } from '../observe/log.ts'
 import { type AclAuthorizer, createAclAuthorizer } from '../security/acl-authorizer.ts'
 import { type AclRules, parseAclFile } from '../security/acl-file.ts'
@@ -15,9 +18,11 @@ import { createPasswordAuthenticator, type PasswordAuthenticator } from '../secu
 import { type PasswordEntries, parsePasswordFile } from '../security/password-file.ts'
 import { isLoopback, parseAddress } from '../transport/address.ts'
 import { parseListenFds } from '../transport/inherited-fds.ts'
-import { createListener, type Listener } from '../transport/listener.ts'
+import { createListener } from '../transport/listener.ts'
 import { Loop } from '../transport/loop.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
+import { changedKeys } from './changed-keys.ts'
+import { ManagedListener } from './managed-listener.ts'
 import { version } from './version.ts'
 
 export interface InstanceEnvironment {
@@ -46,8 +51,13 @@ const transitions: Transitions<InstancePhase> = {
   failed: ['stopped'],
 }
 
-/** What reload answers: listeners that were started and stopped. */
+/** What reload answers. */
 export interface ReloadReport {
+  /** Keys whose new value holds from now on, as `limits.queueMessages`. */
+  hot: string[]
+  /** Keys whose new value only counts from the next start. */
+  restart: string[]
+  /** Names of listeners; one that changed is in both. */
   started: string[]
   stopped: string[]
 }
@@ -57,6 +67,9 @@ interface SecurityFiles {
   acl: AclRules | null
 }
 
+/** Read once: the log and the store are given to the instance. */
+const keysFixedAtStart = /^log\.|^durability$/
+
 /** How often it is looked whether all connections have closed while stopping. */
 const stopPollMs = 20
 
@@ -65,7 +78,11 @@ export class Instance {
   readonly #environment: InstanceEnvironment
   readonly #life = new LifeCycle<InstancePhase>(transitions, 'created')
   #config: InstanceConfig
-  #listeners: Listener[] = []
+  /** Static and dynamic ones alike, by name. */
+  readonly #listeners = new Map<string, ManagedListener>()
+  /** The last of those that change listeners: one waits for the other. */
+  #turn: Promise<unknown> = Promise.resolve()
+  #startedAtMs: number | null = null
   readonly #sysTopics: SysTopics
   #passwords: PasswordAuthenticator | null = null
   #acl: AclAuthorizer | null = null
@@ -94,8 +111,22 @@ export class Instance {
     return this.#config.name
   }
 
-  get listeners(): readonly Listener[] {
-    return this.#listeners
+  get config(): InstanceConfig {
+    return this.#config
+  }
+
+  /** Seconds since it is ready; 0 before. */
+  get uptimeSeconds(): number {
+    if (this.#startedAtMs === null) return 0
+    return Math.floor((this.#environment.clock.monotonicMs() - this.#startedAtMs) / 1000)
+  }
+
+  get listeners(): readonly ManagedListener[] {
+    return [...this.#listeners.values()]
+  }
+
+  listener(name: string): ManagedListener | null {
+    return this.#listeners.get(name) ?? null
   }
 
   /**
@@ -108,46 +139,132 @@ export class Instance {
       this.#useSecurity(readSecurityFiles(this.#config))
       this.broker.start()
       this.#sysTopics.start(this.#config.features.sysIntervalSeconds)
-      for (const listener of this.#config.listeners) if (listener.enabled) await this.startListener(listener)
+      for (const config of this.#config.listeners) {
+        const listener = this.#createListener(config, true)
+        this.#listeners.set(config.name, listener)
+        if (config.enabled) await this.#open(listener)
+      }
     } catch (error) {
       await this.#closeAll()
       this.#life.to('failed')
       throw error
     }
+    this.#startedAtMs = this.#environment.clock.monotonicMs()
     this.#life.to('running')
   }
 
-  /** Starts one more listener. @throws OperatorError; nothing is left behind then */
-  async startListener(config: ListenerConfig): Promise<Listener> {
-    const { broker } = this
-    const { clock, log, platform, runDir, environment, pid } = this.#environment
-    const inheritedFds = parseListenFds(environment, pid)
-    const listener = createListener(
-      config,
-      { platform, runDir, inheritedFds, log, clock },
-      (handle, peer, released) => {
-        broker.accept(new SocketConnection(handle, peer, broker.loop, released), config)
-      },
-    )
-    await listener.start()
-    this.#listeners.push(listener)
-    await this.#assertSafe(listener)
-    return listener
+  // ---- listeners at run time
+
+  /**
+   * Adds a listener that no configuration describes and starts it. A reload leaves it alone, unless it brings a listener of
+   * the same name.
+   * @throws OperatorError; nothing is left behind then
+   */
+  addListener(config: ListenerConfig): Promise<ManagedListener> {
+    return this.#inTurn(async () => {
+      this.#expectRunning()
+      if (this.#listeners.has(config.name)) {
+        throw new OperatorError('listener-exists', `there is a listener ${config.name} already`, {
+          place: { key: 'name' },
+          fix: 'choose another name, or delete that one first',
+        })
+      }
+      const listener = this.#createListener(config, false)
+      await this.#open(listener)
+      this.#listeners.set(config.name, listener)
+      return listener
+    })
   }
 
-  /** What an inherited descriptor leads to is only known now; the rule of safe defaults holds for it as well. */
-  async #assertSafe(listener: Listener): Promise<void> {
-    const { config, address } = listener
-    if (!config.address.startsWith('fd:') || config.anonymous !== null || this.#config.auth.passwords !== null) return
+  /** Starts a listener that was stopped. @throws OperatorError; it is stopped as before then */
+  startListener(name: string): Promise<ManagedListener> {
+    return this.#inTurn(async () => {
+      this.#expectRunning()
+      const listener = this.#expectListener(name)
+      if (!listener.isStopped) {
+        const fix = 'stop it first, or start another one under another name'
+        throw new OperatorError('listener-exists', `the listener ${name} is started already`, {
+          place: { key: 'name' },
+          fix,
+        })
+      }
+      await this.#open(listener)
+      return listener
+    })
+  }
+
+  /** It accepts no more and can be started again; its connections stay. Harmless when it is stopped. @throws OperatorError */
+  stopListener(name: string): Promise<ManagedListener> {
+    return this.#inTurn(async () => {
+      const listener = this.#expectListener(name)
+      await listener.stop()
+      return listener
+    })
+  }
+
+  /** Stops it and forgets it; a static one comes back with the next reload. @throws OperatorError */
+  deleteListener(name: string): Promise<ManagedListener> {
+    return this.#inTurn(async () => {
+      const listener = this.#expectListener(name)
+      await listener.stop()
+      this.#listeners.delete(name)
+      return listener
+    })
+  }
+
+  #inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+    const result = this.#turn.then(work)
+    this.#turn = result.catch(() => {})
+    return result
+  }
+
+  #expectRunning(): void {
+    if (this.phase !== 'running') throw new OperatorError('not-running', `the instance ${this.name} does not run`)
+  }
+
+  #expectListener(name: string): ManagedListener {
+    const listener = this.#listeners.get(name)
+    if (listener !== undefined) return listener
+    const near = closestName(name, this.#listeners.keys())
+    throw new OperatorError('no-such-listener', `there is no listener ${quote(name)}`, {
+      place: { key: 'name' },
+      ...(near === null ? {} : { fix: `did you mean ${near}?` }),
+    })
+  }
+
+  #createListener(first: ListenerConfig, isStatic: boolean): ManagedListener {
+    const { broker } = this
+    const { clock, log, platform, runDir, environment, pid } = this.#environment
+    return new ManagedListener(first, isStatic, (config) => {
+      const inheritedFds = parseListenFds(environment, pid)
+      return createListener(config, { platform, runDir, inheritedFds, log, clock }, (handle, peer, released) => {
+        broker.accept(new SocketConnection(handle, peer, broker.loop, released), config)
+      })
+    })
+  }
+
+  async #open(listener: ManagedListener): Promise<void> {
+    await listener.start()
+    // What an inherited descriptor leads to is only known now.
+    if (!listener.config.address.startsWith('fd:')) return
+    try {
+      this.#assertSafe(listener, this.#config)
+    } catch (error) {
+      await listener.stop()
+      throw error
+    }
+  }
+
+  /** The rule of safe defaults, for listeners whose addresses were not in the configuration that was checked. */
+  #assertSafe({ config, address, name }: ManagedListener, { auth }: InstanceConfig): void {
+    if (config.anonymous !== null || auth.passwords !== null) return
     const { platform } = this.#environment
     if (isLoopback(parseAddress(address, { platform, role: 'listener' }))) return
-    await listener.stop()
-    this.#listeners = this.#listeners.filter((other) => other !== listener)
     throw new OperatorError(
       'anonymous-listener',
       `${address} can be reached from other hosts and asks for no password`,
       {
-        place: { key: `listeners.${config.name}` },
+        place: { key: `listeners.${name}` },
         fix: 'set auth.passwords, or anonymous: true on this listener',
       },
     )
@@ -158,7 +275,7 @@ export class Instance {
     if (this.phase === 'created' || this.phase === 'failed') this.#life.to('stopped')
     if (this.phase !== 'running') return
     this.#life.to('stopping')
-    await Promise.all(this.#listeners.map((listener) => listener.stop()))
+    await this.#inTurn(() => this.#stopListeners())
     this.broker.disconnectAll(ReasonCode.serverShuttingDown, 'the server stops')
     const deadlineMs = this.#environment.clock.monotonicMs() + this.#config.gracePeriodSeconds * 1000
     while (this.broker.connections.size > 0 && this.#environment.clock.monotonicMs() < deadlineMs) {
@@ -168,30 +285,32 @@ export class Instance {
     this.#life.to('stopped')
   }
 
+  async #stopListeners(): Promise<void> {
+    await Promise.all(this.listeners.map((listener) => listener.stop()))
+  }
+
   async #closeAll(): Promise<void> {
-    await Promise.all(this.#listeners.map((listener) => listener.stop()))
+    await this.#stopListeners()
     this.#sysTopics.stop()
     this.broker.stop()
   }
 
   /**
    * Takes all of a new configuration, with the files that it names, or nothing of it. Listeners that stay as they are
-   * keep their connections; one that changed is stopped and started anew, and its clients connect again.
+   * keep their connections, and stay stopped if somebody has stopped them; one that changed is stopped and started anew.
    * @throws OperatorError when the old one stays in force
    */
-  async reload(config: InstanceConfig): Promise<ReloadReport> {
-    if (this.phase !== 'running') throw new OperatorError('not-running', `the instance ${this.name} does not run`)
-    const files = readSecurityFiles(config)
-    const wanted = new Map(config.listeners.filter(({ enabled }) => enabled).map((one) => [one.name, one]))
-    const isSame = (listener: Listener) => sameListener(wanted.get(listener.config.name), listener.config)
-    const stays = this.#listeners.filter(isSame)
-    const leaves = this.#listeners.filter((listener) => !isSame(listener))
-    const comes = [...wanted.values()].filter((one) => !stays.some(({ config: { name } }) => name === one.name))
-    await this.#swapListeners(stays, leaves, comes, files)
-    this.#config = config
-    this.broker.reconfigure(config.limits, config.features, config.auth)
-    this.#sysTopics.start(config.features.sysIntervalSeconds)
-    return { started: comes.map(({ name }) => name), stopped: leaves.map(({ config: { name } }) => name) }
+  reload(config: InstanceConfig): Promise<ReloadReport> {
+    return this.#inTurn(async () => {
+      this.#expectRunning()
+      const changed = changedKeys(this.#config, config)
+      const { started, stopped } = await this.#swapListeners(config, readSecurityFiles(config))
+      this.#config = config
+      this.broker.reconfigure(config.limits, config.features, config.auth)
+      this.#sysTopics.start(config.features.sysIntervalSeconds)
+      const isFixed = (key: string) => keysFixedAtStart.test(key)
+      return { hot: changed.filter((key) => !isFixed(key)), restart: changed.filter(isFixed), started, stopped }
+    })
   }
 
   /**
@@ -199,24 +318,67 @@ export class Instance {
    * the new ones start after. One that cannot start brings back all that made room for it.
    */
   async #swapListeners(
-    stays: Listener[],
-    leaves: Listener[],
-    comes: ListenerConfig[],
+    config: InstanceConfig,
     files: SecurityFiles,
-  ): Promise<void> {
-    const oldFiles = this.#files
-    await Promise.all(leaves.map((listener) => listener.stop()))
-    this.#listeners = [...stays]
-    this.#useSecurity(files)
+  ): Promise<{ started: string[]; stopped: string[] }> {
+    const wanted = new Map(config.listeners.map((one) => [one.name, one]))
+    const stays = this.listeners.filter((listener) => {
+      const one = wanted.get(listener.name)
+      return one === undefined ? !listener.isStatic : sameListener(one, listener.config)
+    })
+    for (const listener of stays) if (!listener.isStopped) this.#assertSafe(listener, config)
+    const leaves = this.listeners.filter((listener) => !stays.includes(listener))
+    const comes = config.listeners.filter(({ name }) => !stays.some((listener) => listener.name === name))
+    const stopped: string[] = []
+    const undo: (() => void | Promise<void>)[] = []
     try {
-      for (const one of comes) await this.startListener(one)
+      for (const listener of leaves) {
+        if (!listener.isStopped) {
+          await listener.stop()
+          stopped.push(listener.name)
+          undo.push(() => listener.start())
+        }
+        if (wanted.has(listener.name)) continue
+        this.#listeners.delete(listener.name)
+        undo.push(() => void this.#listeners.set(listener.name, listener))
+      }
+      const oldFiles = this.#files
+      this.#useSecurity(files)
+      undo.push(() => this.#useSecurity(oldFiles))
+      for (const one of comes) await this.#bring(one, undo)
     } catch (error) {
-      const newer = this.#listeners.filter((listener) => !stays.includes(listener))
-      await Promise.all(newer.map((listener) => listener.stop()))
-      this.#listeners = [...stays]
-      this.#useSecurity(oldFiles)
-      for (const { config } of leaves) await this.startListener(config)
+      for (const step of undo.reverse()) await this.#undoStep(step)
       throw error
+    }
+    for (const listener of stays) if (wanted.has(listener.name)) listener.isStatic = true
+    return { started: comes.filter(({ enabled }) => enabled).map(({ name }) => name), stopped }
+  }
+
+  async #bring(config: ListenerConfig, undo: (() => void | Promise<void>)[]): Promise<void> {
+    const known = this.#listeners.get(config.name)
+    const listener = known ?? this.#createListener(config, true)
+    if (known === undefined) {
+      this.#listeners.set(config.name, listener)
+      undo.push(() => void this.#listeners.delete(config.name))
+    } else {
+      const { config: oldConfig, isStatic } = listener
+      listener.configure(config)
+      listener.isStatic = true
+      undo.push(() => {
+        listener.configure(oldConfig)
+        listener.isStatic = isStatic
+      })
+    }
+    if (!config.enabled) return
+    await this.#open(listener)
+    undo.push(() => listener.stop())
+  }
+
+  async #undoStep(step: () => void | Promise<void>): Promise<void> {
+    try {
+      await step()
+    } catch (error) {
+      this.#environment.log.error('a reload could not be taken back as a whole', { error: String(error) })
     }
   }
 
@@ -238,8 +400,8 @@ export function createInstance(config: InstanceConfig, environment: InstanceEnvi
   return new Instance(config, environment)
 }
 
-function sameListener(one: ListenerConfig | undefined, other: ListenerConfig): boolean {
-  return one !== undefined && JSON.stringify(one) === JSON.stringify(other)
+function sameListener(one: ListenerConfig, other: ListenerConfig): boolean {
+  return isDeepStrictEqual(one, other)
 }
 
 /** @throws OperatorError naming file and line */

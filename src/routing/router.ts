@@ -69,6 +69,11 @@ export class Router {
     return this.#index.find(subscriber, filter, shareName)
   }
 
+  /** All Subscriptions to exactly this filter, shared ones included, while they come and go. */
+  subscriptionsTo(filter: string): Iterable<Subscription> {
+    return this.#index.at(filter)
+  }
+
   /** Adds a Subscription that is not there yet; see `find` and `update`. */
   add(subscriber: Subscriber, options: SubscriptionOptions): Subscription {
     const shared = options.shareName === null ? null : this.#index.group(options.filter, options.shareName)

@@ -83,9 +83,16 @@ export class Daemon {
     this.child.kill(signal)
   }
 
-  /** The exit code, or the signal that ended it. */
+  /** The exit code, or the signal that ended it; fails when it lives on. */
   async ended(): Promise<number | NodeJS.Signals> {
+    let isLate = false
+    const timer = setTimeout(() => {
+      isLate = true
+      this.child.kill('SIGKILL')
+    }, 2 * DEADLINE_MS)
     await this.#closed
+    clearTimeout(timer)
+    if (isLate) assert.fail(`the broker did not end:\n${this.stdout}${this.stderr}`)
     return this.child.exitCode ?? this.child.signalCode!
   }
 }

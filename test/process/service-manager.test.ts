@@ -66,6 +66,19 @@ test('a socket that was not handed over is named, with what was', async (t) => {
   assert.match(daemon.stderr, /listeners\.tcp\.address: there is no inherited socket fd:other; .*fd:3 \("mqtt"\)/)
 })
 
+test('a socket that others can reach is refused as any other without authentication', async (t) => {
+  const workplace = new Workplace(t)
+  const tcp = await listeningSocket({ port: 0, host: '0.0.0.0' })
+  workplace.configure({ listeners: { tcp: 'fd:3' } })
+  const daemon = workplace.start({ descriptors: [tcp.descriptor], environment: { LISTEN_FDS: '1' } })
+  tcp.release()
+  assert.notEqual(await daemon.ended(), 0)
+  assert.match(
+    daemon.stderr,
+    /listeners\.tcp.*can be reached from other hosts.*\(set auth\.passwords, or anonymous: true/,
+  )
+})
+
 test('sockets meant for another process are left alone', async (t) => {
   const workplace = new Workplace(t)
   workplace.configure({ listeners: { tcp: 'fd:3' } })
@@ -117,7 +130,7 @@ async function startReceiver(t: TestContext, path: string) {
 
 const skip = missing !== null && !isRequired ? `${missing} is not installed` : false
 
-test('the service manager is told READY=1, RELOADING=1 and STOPPING=1', { skip }, async (t) => {
+test('the service manager is told READY=1, RELOADING=1 and STOPPING=1', { skip, timeout: 60_000 }, async (t) => {
   const workplace = new Workplace(t)
   const notifySocket = workplace.path('notify')
   const manager = await startReceiver(t, notifySocket)
