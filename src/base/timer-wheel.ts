@@ -34,6 +34,7 @@ export class TimerWheel {
   #tick = 0
   #count = 0
   #stopClock: (() => void) | null = null
+  #isStopped = false
 
   constructor(clock: Clock, tickMs = 100) {
     this.#clock = clock
@@ -43,6 +44,7 @@ export class TimerWheel {
   /** Sets, or sets anew, a timer to fire `delayMs` from now. */
   set(timer: AnyTimer, delayMs: number): void {
     this.clear(timer)
+    if (this.#isStopped) return
     if (this.#stopClock === null) this.#startClock()
     // The current tick has already begun, so one more makes sure that nothing fires early.
     const nowMs = this.#clock.monotonicMs()
@@ -70,7 +72,7 @@ export class TimerWheel {
       this.#tick++
       this.#fire(this.#tick % slotCount, nowTick)
     }
-    if (this.#count === 0) this.stop()
+    if (this.#count === 0) this.#rest()
   }
 
   #fire(slot: number, nowTick: number): void {
@@ -86,7 +88,13 @@ export class TimerWheel {
     }
   }
 
+  /** For good: no timer fires any more. */
   stop(): void {
+    this.#isStopped = true
+    this.#rest()
+  }
+
+  #rest(): void {
     this.#stopClock?.()
     this.#stopClock = null
   }

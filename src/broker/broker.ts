@@ -93,6 +93,8 @@ export class Broker {
   rightsGeneration = 0
   /** Notes what must survive a restart; null when nothing does. */
   journal: Journal | null = null
+  /** Bytes that connections keep of packets that are not whole or must wait. */
+  carriedBytes = 0
   /** Whether anybody has to be asked for rights at all. */
   hasRules = false
   /** QoS 0 is not kept for clients that do not read. */
@@ -134,20 +136,20 @@ export class Broker {
   }
 
   start(): void {
-    this.#stopHousekeeping = this.clock.every(housekeepingMs, () => this.#keepHouse())
+    this.#stopHousekeeping = this.clock.every(housekeepingMs, () => this.loop.run(() => this.#keepHouse()))
   }
 
   /** Parts with every client. @param reasonCode for MQTT 5 clients */
   disconnectAll(reasonCode: number, reason: string): void {
-    this.loop.enter()
-    for (const connection of [...this.connections]) connection.disconnect(reasonCode, reason)
-    this.loop.leave()
+    this.loop.run(() => {
+      for (const connection of [...this.connections]) connection.disconnect(reasonCode, reason)
+    })
   }
 
   stop(): void {
-    this.loop.enter()
-    for (const connection of [...this.connections]) connection.destroy()
-    this.loop.leave()
+    this.loop.run(() => {
+      for (const connection of [...this.connections]) connection.destroy()
+    })
     this.#stopHousekeeping?.()
     this.#stopHousekeeping = null
     this.wheel.stop()
@@ -343,14 +345,15 @@ export class Broker {
 
   // ---- hooks
 
-  #viewOf(message: ApplicationMessage): Message {
+  /** A message as the client behind this mount point knows it. */
+  #viewOf(message: ApplicationMessage, mountPoint: string): Message {
     const { topic, payload, qos, retain, properties } = message.own()
-    return { topic, payload, qos, retain, properties }
+    return { topic: topic.slice(mountPoint.length), payload, qos, retain, properties }
   }
 
   /** @returns 0 to go on, `droppedByHook`, or the Reason Code of a refusal */
-  runPublishHooks(client: ClientInfo | null, message: ApplicationMessage): MaybePromise<number> {
-    const view = this.#viewOf(message)
+  runPublishHooks(client: ClientInfo | null, message: ApplicationMessage, mountPoint: string): MaybePromise<number> {
+    const view = this.#viewOf(message, mountPoint)
     const hooks = this.hooks.onPublish!
     const read = (answer: undefined | boolean | number): number =>
       answer === false ? droppedByHook : typeof answer === 'number' && answer >= 0x80 ? answer : 0
@@ -410,7 +413,7 @@ export class Broker {
   }
 
   mayDeliver(connection: Connection, message: ApplicationMessage): boolean {
-    const view = this.#viewOf(message)
+    const view = this.#viewOf(message, connection.listener.mountPoint)
     for (const hook of this.hooks.onDeliver ?? []) {
       try {
         const answer: unknown = hook(connection.info!, view)
@@ -428,12 +431,8 @@ export class Broker {
 
   /** Keeps from now on what must survive a restart; what the store holds already has been restored. */
   useJournal(store: Store): void {
-    const enter = (work: () => void) => {
-      this.loop.enter()
-      work()
-      this.loop.leave()
-    }
-    this.journal = new Journal(store, this.clock, enter, (problem) => {
+    const run = (work: () => void) => this.loop.run(work)
+    this.journal = new Journal(store, this.clock, run, (problem) => {
       if (problem === null) this.log.info('the store works again')
       else this.log.error('the store cannot be written: QoS 1 and 2 for kept sessions are refused', { problem })
     })
@@ -474,20 +473,17 @@ export class Broker {
    */
   publish(message: ApplicationMessage, publisher: Subscriber | null): number {
     const route = this.router.routeOf(message.topic)
-    this.loop.enter()
-    try {
+    return this.loop.run(() => {
       if (message.retain && !this.retain(route.topic, message)) this.counters.retainedRefused++
       return this.router.dispatch(route, message, publisher)
-    } finally {
-      this.loop.leave()
-    }
+    })
   }
 
   #publishWill(session: Session, will: Will): void {
     const { client } = session
     const decide = (isAllowed: boolean): MaybePromise<number> => {
       if (!isAllowed) return ReasonCode.notAuthorized
-      return this.hooks.onPublish === null ? ReasonCode.success : this.runPublishHooks(client, will.message)
+      return this.hooks.onPublish === null ? ReasonCode.success : this.runPublishHooks(client, will.message, session.mountPoint)
     }
     const finish = (verdict: number) => {
       if (verdict === droppedByHook) this.counters.droppedByHook++
@@ -521,9 +517,9 @@ export class Broker {
       subscription = next
     }
     if (orphans.length > 0) {
-      this.loop.enter()
-      for (const { share, message } of orphans) this.router.dispatchShared(share!, message.topic, message)
-      this.loop.leave()
+      this.loop.run(() => {
+        for (const { share, message } of orphans) this.router.dispatchShared(share!, message.topic, message)
+      })
     }
     this.#emit('sessionEnded', { clientId: session.clientId })
   }
@@ -625,7 +621,6 @@ export class Broker {
   }
 
   #keepHouse(): void {
-    this.loop.enter()
     const nowMs = this.clock.monotonicMs()
     for (const connection of [...this.blocked]) {
       if (nowMs - connection.blockedAtMs < this.limits.stallTimeoutSeconds * 1000) continue
@@ -637,13 +632,12 @@ export class Broker {
       this.journal?.retainedGone(topic),
     )
     this.#watchMemory()
-    this.loop.leave()
   }
 
   #watchMemory(): void {
     const limit = this.limits.memoryBytes
     const held =
-      limit === 0 ? 0 : this.queuedBytes + this.#context.queues.inflightBytes + this.retained.bytes + this.outputBytes
+      limit === 0 ? 0 : this.queuedBytes + this.#context.queues.inflightBytes + this.retained.bytes + this.outputBytes + this.carriedBytes
     const wasHigh = this.isMemoryHigh
     this.isMemoryHigh = limit > 0 && held > limit * 0.8
     this.isMemoryCritical = limit > 0 && held > limit * 0.95

@@ -52,6 +52,8 @@ const transitions: Transitions<ConnectionPhase> = {
 const connectLimitBytes = 256 * 1024
 /** What a client may send ahead while its CONNECT is being decided on. */
 const earlyBytesLimit = 64 * 1024
+/** Unfinished packets of all connections together, over which nobody who is not connected may add to them. */
+const strangersLimitBytes = 64 * 1024 * 1024
 /** How long a client may take to close its side after we have closed ours. */
 const lingerMs = 2000
 /** How long a hook may think about a packet of a connected client. */
@@ -304,15 +306,24 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
 
   // ---- bytes that wait
 
+  #setCarry(carry: Buffer | null): void {
+    const { broker } = this
+    broker.carriedBytes += (carry === null ? 0 : carry.length) - (this.#carry === null ? 0 : this.#carry.length)
+    this.#carry = carry
+    if (carry !== null && this.phase !== 'connected' && broker.carriedBytes > strangersLimitBytes) {
+      throw new ProtocolError(ReasonCode.serverBusy, 'too many unfinished packets of clients that are not connected')
+    }
+  }
+
   /** Keeps [start, end) for later: an incomplete packet, or whole ones that must wait. */
   #keep(buffer: Buffer, start: number, end: number): void {
     const needed = this.#carryLength + end - start
     if (this.#carry === null || this.#carry.length < needed) {
       const larger = Buffer.allocUnsafeSlow(Math.max(needed, Math.min(needed * 2, firstCarryBytes)))
       this.#carry?.copy(larger, 0, 0, this.#carryLength)
-      this.#carry = larger
+      this.#setCarry(larger)
     }
-    buffer.copy(this.#carry, this.#carryLength, start, end)
+    buffer.copy(this.#carry!, this.#carryLength, start, end)
     this.#carryLength = needed
   }
 
@@ -333,7 +344,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
     const carry = this.#carry!
     const length = this.#carryLength
     // The carry is not used again: what was sent from it is only copied at the end of the turn.
-    this.#carry = null
+    this.#setCarry(null)
     this.#carryLength = 0
     const consumed = this.#consume(carry, 0, length)
     if (consumed < length && this.isOpen) this.#keep(carry, consumed, length)
@@ -350,7 +361,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
     if (this.#carry!.length < needed) {
       const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.#carry!.length * 2))
       this.#carry!.copy(larger, 0, 0, this.#carryLength)
-      this.#carry = larger
+      this.#setCarry(larger)
     }
     buffer.copy(this.#carry!, this.#carryLength, start, end)
     this.#carryLength = needed
@@ -386,7 +397,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
     const carry = this.#carry
     if (carry !== null) {
       const length = this.#carryLength
-      this.#carry = null
+      this.#setCarry(null)
       this.#carryLength = 0
       try {
         const consumed = this.#consume(carry, 0, length)
@@ -413,9 +424,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
     this.hold()
     const { loop, wheel } = this.broker
     const timer = new Timer<Connection>(this, (connection) => {
-      loop.enter()
-      connection.release()
-      loop.leave()
+      loop.run(() => connection.release())
     })
     wheel.set(timer, durationMs)
   }
@@ -557,7 +566,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
     this.#life.to(phase)
     this.broker.wheel.clear(this.#timer)
     this.output.close()
-    this.#carry = null
+    this.#setCarry(null)
     this.#carryLength = 0
     this.lastRoute = null
     this.allowedRoutes = null
@@ -849,9 +858,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
 
 function onTimer(connection: Connection): void {
   const { loop } = connection.broker
-  loop.enter()
-  connection.timerFired()
-  loop.leave()
+  loop.run(() => connection.timerFired())
 }
 
 /** Thrown to leave the reading of a chunk when the connection has been closed without a word. */

@@ -156,6 +156,9 @@ function exceedReceiveMaximum(connection: Connection): void {
 function mayPublish(connection: Connection, route: Route): MaybePromise<boolean> {
   const { broker } = connection
   if (route.isReserved) return false
+  // Wildcards of others behind the same mount point would match it. [MQTT-4.7.2-1]
+  const { mountPrefix } = connection
+  if (mountPrefix !== null && route.topic.charCodeAt(connection.listener.mountPoint.length) === 0x24) return false
   if (!broker.hasRules) return true
   if (connection.rightsGeneration !== broker.rightsGeneration) {
     connection.rightsGeneration = broker.rightsGeneration
@@ -186,7 +189,7 @@ function publishAfterHooks(
   const own = message.own()
   const decide = (allowed: boolean | null): MaybePromise<number> => {
     if (allowed !== true) return ReasonCode.notAuthorized
-    return broker.hooks.onPublish === null ? ReasonCode.success : broker.runPublishHooks(connection.info, own)
+    return broker.hooks.onPublish === null ? ReasonCode.success : broker.runPublishHooks(connection.info, own, connection.listener.mountPoint)
   }
   const answer = isAllowed === true ? decide(true) : isAllowed.then(decide)
   const finish = (verdict: number | null): void => {

@@ -29,7 +29,7 @@ export interface LocalPublishOptions {
 }
 
 /** Messages handed over in one turn of the loop. */
-const messagesPerTurn = 256
+const messagesPerTurn = 1024
 
 interface Arrival {
   message: ApplicationMessage
@@ -45,6 +45,8 @@ export class LocalClient implements Outlet {
   readonly #session: Session
   readonly #handlers = new Map<string, MessageHandler>()
   #arrivals: Arrival[] = []
+  /** Limited as the output of a connection is. */
+  #arrivedBytes = 0
   #isScheduled = false
   #isClosed = false
   readonly #replay: RetainedReplay
@@ -87,7 +89,7 @@ export class LocalClient implements Outlet {
     const message = createMessage(topic, bytes, { ...options, nowMs: this.#broker.clock.monotonicMs() })
     const { hooks } = this.#broker
     if (hooks.onPublish !== null) {
-      const verdict = await this.#broker.runPublishHooks(null, message)
+      const verdict = await this.#broker.runPublishHooks(null, message, '')
       if (verdict >= 0x80) throw new ProtocolError(verdict, `refused: ${describeReasonCode(verdict)}`)
       if (verdict !== 0) return
     }
@@ -128,10 +130,8 @@ export class LocalClient implements Outlet {
     this.#handlers.set(filter, handler)
     const handling = options.retainHandling ?? 0
     if (shared === null && (handling === 0 || (handling === 1 && existing === null))) {
-      broker.loop.enter()
       this.#replay.add(subscription)
-      this.#replay.go()
-      broker.loop.leave()
+      broker.loop.run(this.#replay.go)
     }
   }
 
@@ -159,7 +159,7 @@ export class LocalClient implements Outlet {
   // ---- Outlet
 
   get isWritable(): boolean {
-    return this.#arrivals.length < this.#broker.limits.queueMessages
+    return this.#arrivedBytes < this.#broker.limits.outputBytes
   }
 
   sendQos0(message: ApplicationMessage, retain: boolean): boolean {
@@ -190,11 +190,13 @@ export class LocalClient implements Outlet {
     if (this.#isClosed) return
     this.#isClosed = true
     this.#arrivals = []
+    this.#arrivedBytes = 0
     this.#broker.sessions.detached(this.#session, true)
   }
 
   #arrive(arrival: Arrival): void {
     this.#arrivals.push(arrival)
+    this.#arrivedBytes += arrival.message.sizeBytes
     this.#schedule()
   }
 
@@ -203,13 +205,13 @@ export class LocalClient implements Outlet {
     this.#isScheduled = true
     setImmediate(() => {
       this.#isScheduled = false
-      this.#handOver()
+      this.#broker.loop.run(() => this.#handOver())
     })
   }
 
   #handOver(): void {
     const arrivals = this.#arrivals.splice(0, messagesPerTurn)
-    this.#broker.loop.enter()
+    for (const { message } of arrivals) this.#arrivedBytes -= message.sizeBytes
     for (const { message, qos, retain, packetId } of arrivals) {
       if (this.#isClosed) break
       this.#callHandlers(message, qos, retain)
@@ -220,7 +222,6 @@ export class LocalClient implements Outlet {
     }
     this.#session.pump()
     this.#replay.go()
-    this.#broker.loop.leave()
     if (this.#arrivals.length > 0) this.#schedule()
   }
 

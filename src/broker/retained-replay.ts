@@ -127,9 +127,7 @@ export class RetainedReplay {
     this.#isScheduled = true
     setImmediate(() => {
       this.#isScheduled = false
-      this.#broker.loop.enter()
-      this.go()
-      this.#broker.loop.leave()
+      this.#broker.loop.run(this.go)
     })
   }
 }

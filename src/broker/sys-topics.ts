@@ -51,8 +51,10 @@ export class SysTopics {
   start(intervalSeconds: number): void {
     this.stop()
     if (intervalSeconds === 0) return
-    this.#publish()
-    this.#stop = this.#broker.clock.every(intervalSeconds * 1000, () => this.#publish())
+    const { clock, loop } = this.#broker
+    const publish = () => loop.run(() => this.#publish())
+    publish()
+    this.#stop = clock.every(intervalSeconds * 1000, publish)
   }
 
   stop(): void {
@@ -65,7 +67,6 @@ export class SysTopics {
     const nowMs = broker.clock.monotonicMs()
     const elapsedSeconds = (nowMs - this.#updatedAtMs) / 1000
     this.#updatedAtMs = nowMs
-    broker.loop.enter()
     for (const [name, value] of this.#figures(nowMs)) this.#put(name, String(value))
     if (elapsedSeconds > 0) {
       const totals = this.#totals()
@@ -77,7 +78,6 @@ export class SysTopics {
         }
       }
     }
-    broker.loop.leave()
   }
 
   #totals(): number[] {

@@ -5,9 +5,21 @@ import { ApplicationMessage, parsePublish } from '../codec/application-message.t
 import { LevelNode } from '../topic/level-node.ts'
 import { countLevels } from '../topic/topic-name.ts'
 
+/** Memory for messages one after the other; each is written once. */
+class Page {
+  readonly bytes: Buffer
+  used = 0
+  /** Bytes of messages that are still retained. */
+  live = 0
+
+  constructor(length: number) {
+    this.bytes = Buffer.allocUnsafeSlow(length)
+  }
+}
+
 class RetainedNode extends LevelNode<RetainedNode> {
-  /** The PUBLISH, between `start` and `end`; null for a level that has none. */
-  page: Buffer | null = null
+  /** Where the PUBLISH is, between `start` and `end`; null for a level that has none. */
+  page: Page | null = null
   start = 0
   end = 0
   isVersion5 = false
@@ -28,8 +40,7 @@ export class RetainedStore {
   readonly #root = new RetainedNode(null, '')
   /** When the messages came that can expire. */
   readonly #expiring = new Map<RetainedNode, number>()
-  #page: Buffer = Buffer.alloc(0)
-  #pageLength = 0
+  #page = new Page(0)
   count = 0
   bytes = 0
 
@@ -59,7 +70,7 @@ export class RetainedStore {
 
   /** A message over the bytes in the page, which never change. */
   #read(node: RetainedNode): ApplicationMessage {
-    const page = node.page!
+    const page = node.page!.bytes
     let bodyStart = node.start + 1
     while (page[bodyStart] > 0x7f) bodyStart++
     const message = new ApplicationMessage()
@@ -84,31 +95,58 @@ export class RetainedStore {
       if (end === -1) break
       start = end + 1
     }
-    if (node.page === null) this.count++
-    else this.bytes -= node.end - node.start + overheadBytes
-    this.#write(node, message)
+    const { page: oldPage } = node
+    if (oldPage === null) this.count++
+    else {
+      this.bytes -= node.end - node.start + overheadBytes
+      oldPage.live -= node.end - node.start
+      node.page = null
+    }
+    this.#write(node, message.buffer, message.packetStart, message.packetEnd)
+    node.isVersion5 = message.isVersion5
     this.bytes += message.sizeBytes + overheadBytes
+    if (oldPage !== null) this.#compact(oldPage)
     if (message.expiryAt !== -1) this.#expiring.set(node, message.receivedAtMs)
     else if (this.#expiring.size > 0) this.#expiring.delete(node)
   }
 
-  #write(node: RetainedNode, message: ApplicationMessage): void {
-    const length = message.sizeBytes
-    if (length > pageBytes / 4) {
-      node.page = Buffer.allocUnsafeSlow(length)
-      node.start = 0
-    } else {
-      if (this.#pageLength + length > this.#page.length) {
-        this.#page = Buffer.allocUnsafeSlow(pageBytes)
-        this.#pageLength = 0
-      }
-      node.page = this.#page
-      node.start = this.#pageLength
-      this.#pageLength += length
+  #write(node: RetainedNode, source: Buffer, start: number, end: number): void {
+    const length = end - start
+    let page = this.#page
+    if (length > pageBytes / 4) page = new Page(length)
+    else if (page.used + length > page.bytes.length) {
+      page = new Page(pageBytes)
+      const full = this.#page
+      this.#page = page
+      this.#compact(full)
+      page = this.#page
     }
-    node.end = node.start + length
-    node.isVersion5 = message.isVersion5
-    message.buffer.copy(node.page, node.start, message.packetStart, message.packetEnd)
+    node.page = page
+    node.start = page.used
+    node.end = page.used + length
+    source.copy(page.bytes, page.used, start, end)
+    page.used += length
+    page.live += length
+  }
+
+  /** A page of which little is still needed is given up: what lives in it moves. One message must not hold the memory of many. */
+  #compact(page: Page): void {
+    if (page === this.#page || page.live * 4 >= page.used || page.live === 0) return
+    const { bytes, used } = page
+    for (let start = 0; start < used; ) {
+      let bodyStart = start + 1
+      let length = 0
+      for (let shift = 0; ; shift += 7) {
+        const byte = bytes[bodyStart++]
+        length |= (byte & 0x7f) << shift
+        if (byte < 0x80) break
+      }
+      const end = bodyStart + length
+      const topicEnd = bodyStart + 2 + bytes.readUInt16BE(bodyStart)
+      const node = this.#find(bytes.toString('utf8', bodyStart + 2, topicEnd))
+      if (node !== null && node.page === page && node.start === start) this.#write(node, bytes, start, end)
+      start = end
+    }
   }
 
   /** [MQTT-3.3.1-6] @returns whether there was one */
@@ -120,11 +158,14 @@ export class RetainedStore {
   }
 
   #clear(node: RetainedNode): void {
+    const page = node.page!
     this.count--
     this.bytes -= node.end - node.start + overheadBytes
+    page.live -= node.end - node.start
     node.page = null
     this.#expiring.delete(node)
     this.bytes -= levelBytes * node.prune()
+    this.#compact(page)
   }
 
   /**
@@ -155,42 +196,37 @@ export class RetainedStore {
    */
   *matching(filter: string): Generator<ApplicationMessage | null, void, void> {
     const levels = filter.split('/')
-    // Pairs of a node and how many levels of the filter it stands for; beyond '#' every node below matches.
-    const nodes: RetainedNode[] = [this.#root]
+    const isWildFirst = levels[0] === '+' || levels[0] === '#'
+    // Siblings still to be visited, and how many levels of the filter they stand for; beyond '#' every node below matches.
+    const siblings: Iterator<RetainedNode>[] = [[this.#root].values()]
     const depths: number[] = [0]
     const subtree = levels.length + 1
     let steps = 0
-    while (nodes.length > 0) {
+    while (siblings.length > 0) {
       if (++steps % stepsPerPause === 0) yield null
-      const node = nodes.pop()!
-      const depth = depths.pop()!
+      const { done, value: node } = siblings[siblings.length - 1].next()
+      if (done === true) {
+        siblings.pop()
+        depths.pop()
+        continue
+      }
+      if (isWildFirst && node.parent === this.#root && node.level.charCodeAt(0) === 0x24) continue // [MQTT-4.7.2-1]
+      const depth = depths[depths.length - 1]
       const level = depth < levels.length ? levels[depth] : null
       // `a/#` also matches `a`.
       const isMatch = depth >= levels.length || (level === '#' && depth > 0)
       if (isMatch && node.page !== null) yield this.#read(node)
       if (depth === levels.length) continue
       if (level === null || level === '#' || level === '+') {
-        const first = nodes.length
-        node.pushChildren(nodes)
-        if (depth === 0) dropReserved(nodes, first)
-        const next = level === '+' ? depth + 1 : subtree
-        while (depths.length < nodes.length) depths.push(next)
+        siblings.push(node.children())
+        depths.push(level === '+' ? depth + 1 : subtree)
       } else {
         const child = node.child(level)
         if (child !== null) {
-          nodes.push(child)
+          siblings.push([child].values())
           depths.push(depth + 1)
         }
       }
     }
   }
-}
-
-/** A wildcard in the first level does not match `$`-topics. [MQTT-4.7.2-1] */
-function dropReserved(nodes: RetainedNode[], first: number): void {
-  let kept = first
-  for (let index = first; index < nodes.length; index++) {
-    if (nodes[index].level.charCodeAt(0) !== 0x24) nodes[kept++] = nodes[index]
-  }
-  nodes.length = kept
 }

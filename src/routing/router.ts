@@ -42,7 +42,6 @@ export class Router {
   readonly #levelGenerations = new Int32Array(levelSlots)
   /** May this subscriber get messages of this topic? null: everybody may. */
   #admits: ((subscriber: Subscriber, topic: string) => boolean) | null = null
-  readonly #found: (Subscription | FilterEntry)[] = []
   subscriptionCount = 0
   /** What the filters hold, as `filterBytes` accounts for them. */
   filterBytes = 0
@@ -200,8 +199,7 @@ export class Router {
   }
 
   #resolve(route: Route): void {
-    const found = this.#found
-    found.length = 0
+    const found: (Subscription | FilterEntry)[] = []
     this.#index.match(route.topic, found)
     route.receivers = collectReceivers(found, this.#admits, route.topic)
     const groups: ShareGroup[] = []
@@ -209,7 +207,6 @@ export class Router {
       if (slot instanceof FilterEntry && slot.groups !== null) groups.push(...slot.groups.values())
     }
     route.groups = groups.length === 0 ? null : groups
-    found.length = 0
     route.generation = this.#generation
     route.levelGeneration = this.#levelGenerations[route.levelSlot]
     if (route.isCached) this.#cache.addReceivers(route.receivers.length)

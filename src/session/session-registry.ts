@@ -26,7 +26,7 @@ export class SessionRegistry {
   }
 
   readonly #onExpiry = (session: Session) => this.#expire(session)
-  readonly #onWill = (session: Session) => this.#publishWill(session)
+  readonly #onWill = (session: Session) => this.#armWill(session)
 
   get size(): number {
     return this.#sessions.size
@@ -75,18 +75,24 @@ export class SessionRegistry {
     session.detachedAtMs = this.#context.nowMs() - forMs
     const { will, expirySeconds } = session
     if (will !== null) {
-      const delayMs = Math.min(will.delaySeconds, expirySeconds) * 1000 - forMs
-      if (delayMs <= 0) this.#publishWill(session)
-      else {
-        session.willTimer ??= new Timer<Session>(session, this.#onWill)
-        this.#wheel.set(session.willTimer, Math.min(delayMs, longestTimerMs))
-      }
+      session.willDueAtMs = session.detachedAtMs + Math.min(will.delaySeconds, expirySeconds) * 1000
+      this.#armWill(session)
     }
     if (expirySeconds === 0) this.end(session)
     else {
       this.armExpiry(session)
       if (session.isStored) this.#context.journal?.session(session, forMs)
     }
+  }
+
+  #armWill(session: Session): void {
+    const delayMs = session.willDueAtMs - this.#context.nowMs()
+    if (delayMs <= 0) {
+      this.#publishWill(session)
+      return
+    }
+    session.willTimer ??= new Timer<Session>(session, this.#onWill)
+    this.#wheel.set(session.willTimer, Math.min(delayMs, longestTimerMs))
   }
 
   #clear(timer: Timer<Session> | null): void {

@@ -121,6 +121,7 @@ export class Session implements Subscriber, DurableWaiter {
   willTimer: Timer<Session> | null = null
   /** Monotonic; while no connection is attached. */
   detachedAtMs = 0
+  willDueAtMs = 0
 
   constructor(clientId: string, context: SessionContext) {
     this.clientId = clientId
@@ -239,7 +240,10 @@ export class Session implements Subscriber, DurableWaiter {
         const packetId = this.inflight.open(qos, null, 0)
         if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, false)) this.#close(packetId)
       }
-    } else this.#enqueue(this.#keep(message, qos, retain, identifiers, share))
+    } else {
+      // What waits long must not hold a page of short-lived copies.
+      this.#enqueue(this.#keep(message.own(Buffer.allocUnsafeSlow), qos, retain, identifiers, share))
+    }
   }
 
   #keep(
@@ -320,8 +324,8 @@ export class Session implements Subscriber, DurableWaiter {
       this.queuedMessages >= limits.queueMessages ||
       this.queuedBytes + size > limits.queueBytes ||
       queues.bytes + size > queues.limitBytes
-    if (limits.queuePolicy === 'drop-oldest' && size <= limits.queueBytes) {
-      // Not for a message that would not fit into an empty queue.
+    const fitsWithoutOlder = size <= limits.queueBytes && queues.bytes - this.queuedBytes + size <= queues.limitBytes
+    if (limits.queuePolicy === 'drop-oldest' && fitsWithoutOlder) {
       while (this.#queue !== null && isFull()) {
         this.#drop(this.#takeFirst())
         counters.droppedQueueFull++

@@ -49,9 +49,10 @@ export abstract class LevelNode<Node extends LevelNode<Node>> {
     return child
   }
 
-  pushChildren(into: Node[]): void {
-    if (this.#only !== null) into.push(this.#only)
-    else if (this.#children !== null) for (const child of this.#children.values()) into.push(child)
+  /** The children one by one; children may come and go meanwhile. */
+  children(): Iterator<Node> {
+    if (this.#children !== null) return this.#children.values()
+    return (this.#only === null ? [] : [this.#only]).values()
   }
 
   /** Takes this node out of the tree, and all above it that are of no use without it. The root stays. @returns how many */

@@ -97,6 +97,16 @@ export class Loop {
     if (this.#dirty.length > 0) this.#scheduleFlush()
   }
 
+  /** Does `work` between `enter` and `leave`, whatever becomes of it. */
+  run<T>(work: () => T): T {
+    this.enter()
+    try {
+      return work()
+    } finally {
+      this.leave()
+    }
+  }
+
   #scheduleFlush(): void {
     if (this.#isFlushScheduled) return
     this.#isFlushScheduled = true
