@@ -19,7 +19,7 @@ class RetainedNode extends LevelNode<RetainedNode> {
 
 const pageBytes = 16 * 1024
 /** Steps of a walk without a match after which it pauses. */
-const stepsPerPause = 256
+export const stepsPerPause = 256
 /** Accounted for each message beside its bytes, and for each level of the tree. */
 const overheadBytes = 96
 const levelBytes = 112
