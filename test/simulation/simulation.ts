@@ -181,7 +181,7 @@ export class Simulation {
     let durationMs = random.between(1, 30) * 1000
     // The last millisecond before something is due.
     if (next !== undefined && random.chance(0.4)) durationMs = next - this.#clock.monotonicMs() - 1
-    if (random.chance(0.03)) durationMs = 12 * 3_600_000
+    if (random.chance(0.03)) durationMs = 3 * 3_600_000
     this.#say(`${durationMs} ms pass`)
     this.#advance(durationMs)
   }
