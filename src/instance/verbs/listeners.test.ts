@@ -16,6 +16,8 @@ test('a listener that a command starts is the same object as one of the configur
   const shown = await call('listeners.start', { name: 'vmq', address, port: 0, ...keys })
   const { listeners } = configure({ listeners: { vmq: { address, port: 0, ...keys } } })
   assert.deepEqual(instance.listener('vmq')!.config, listeners[0])
+  // What is shown can be written into a file.
+  assert.deepEqual(configure({ listeners: { vmq: shown.settings } }).listeners, listeners)
   assert.equal(shown.phase, 'listening')
   assert.equal(shown.isStatic, false)
   assert.equal(shown.address, `unix://${directory}/vmq.sock`)
