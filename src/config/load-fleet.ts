@@ -24,6 +24,7 @@ import { applySettings, listenersOf, readEnvironment } from './overrides.ts'
 import { readDocument } from './read-document.ts'
 import { resolveFleetKeys } from './resolve-fleet-keys.ts'
 import { type MemberSurroundings, resolveMember } from './resolve-member.ts'
+import type { SavedChanges } from './saved-changes.ts'
 import { expandNode } from './variables.ts'
 
 export interface LoadOptions {
@@ -38,6 +39,8 @@ export interface LoadOptions {
   /** Account of the process: root has other default paths. */
   uid: number
   grammar: AddressGrammar
+  /** What commands have added; by default nothing. */
+  changes?: SavedChanges
 }
 
 export interface LoadedFleet {
@@ -64,24 +67,33 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
   const main = file === null ? null : { file, root: document }
   const included = main === null ? [] : includeFiles(main, findings)
   const isFleet = childOf(document, 'instances') !== null || childOf(document, 'include') !== null
-  const described = memberSources(main, included, findings)
+  const added = options.changes?.parts() ?? []
+  const described = memberSources(main, [...included, ...added], findings)
   if (isFleet) checkFleetShape(document, described, findings)
-  const sources = isFleet ? described : [defaultSource(document, file)]
-  const isAlone = sources.length === 1
+  const isAdded = (source: MemberSource) => options.changes?.isPart(source.file) ?? false
+  const ofFiles = isFleet ? described.filter((source) => !isAdded(source)) : [defaultSource(document, file)]
+  const ofCommands = described.filter(isAdded)
+  const sources = [...ofFiles, ...ofCommands]
+  // An instance of a file stays what it is when a command adds another one.
+  const isAloneInFiles = ofFiles.length === 1
 
-  const layersOfFiles = fileLayers(document, sources, isFleet)
+  const layersOfFiles = fileLayers(document, ofFiles, isFleet)
+  // The top level of a file without instances is that one instance, and says nothing of others.
+  const sharedByAll = isFleet ? document : onlyDefaults(document)
+  for (const [name, layers] of fileLayers(sharedByAll, ofCommands, true)) layersOfFiles.set(name, layers)
   const fromFiles = new Map(sources.map(({ name }) => [name, mergeLayers(layersOfFiles.get(name)!)]))
   const known = new Map([...fromFiles].map(([name, root]) => [name, listenerNames(root)]))
   const { root: environment, applied } = readEnvironment(options.environment, known, workingDirectory, findings)
   let commandLine = emptyMap(workingDirectory)
-  if (listen.length > 0) commandLine = withValue(commandLine, ['listeners'], listenersOf(listen, workingDirectory))
-  if (listen.length > 0 && sources.length > 1) {
+  if (listen.length > 0 && ofFiles.length > 1) {
     findings.push(
-      new OperatorError('wrong-place', `there are ${sources.length} instances, and a listener belongs to one`, {
+      new OperatorError('wrong-place', `there are ${ofFiles.length} instances, and a listener belongs to one`, {
         place: { file: '--listen' },
         fix: 'use --set instances.NAME.listeners.LISTENER=ADDRESS',
       }),
     )
+  } else if (listen.length > 0) {
+    commandLine = withValue(commandLine, ['listeners'], listenersOf(listen, workingDirectory))
   }
   commandLine = applySettings(commandLine, options.settings, known, workingDirectory, findings)
 
@@ -91,14 +103,19 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
   const members: FleetMember[] = []
   for (const source of sources) {
     const { name } = source
-    const overrides = [environment, commandLine].flatMap((root) => overrideLayers(root, name))
+    const isOfCommand = isAdded(source)
+    const isAlone = isAloneInFiles && !isOfCommand
+    // `--listen` is about the one instance of the files.
+    const ownCommandLine = isOfCommand ? without(commandLine, ['listeners']) : commandLine
+    const overrides = [environment, ownCommandLine].flatMap((root) => overrideLayers(root, name))
     let below = mergeLayers([
       withDefaultListeners(fromFiles.get(name)!, name, fleet.runDir, isAlone),
       ...overrides.slice(0, 2),
     ])
-    if (listen.length > 0) below = without(below, ['listeners'])
-    const merged = mergeLayers([below, ...overrides.slice(2)])
-    const layers = [...layersOfFiles.get(name)!, ...overrides]
+    if (listen.length > 0 && !isOfCommand) below = without(below, ['listeners'])
+    const ofListenerCommands = options.changes?.listenersOf(name) ?? emptyMap(workingDirectory)
+    const merged = mergeLayers([below, ofListenerCommands, ...overrides.slice(2)])
+    const layers = [...layersOfFiles.get(name)!, ofListenerCommands, ...overrides]
     const found: OperatorError[] = []
     const root = expand(source, merged, found)
     const member = root === null ? null : judge(source, root, layers, { ...fleet, isAlone, grammar }, found)
@@ -151,6 +168,10 @@ function checkFleetShape(document: MapNode, sources: readonly MemberSource[], fi
       fix: `move them under instances.${sources[0]?.name ?? 'NAME'}`,
     }),
   )
+}
+
+function onlyDefaults(document: MapNode): MapNode {
+  return { ...document, entries: new Map([...document.entries].filter(([key]) => key === 'defaults')) }
 }
 
 /** The instance of a file without instances: all that is said of it stands at the top level. */
