@@ -24,6 +24,7 @@ export class Door {
   readonly #onKnock: () => void
   readonly #held: AcceptedConnection[] = []
   #listeners: Listener[] = []
+  #isClosed = false
   /** Where connections go; null while nobody is ready for them. */
   #deliver: ((connection: AcceptedConnection) => void) | null = null
 
@@ -101,10 +102,21 @@ export class Door {
 
   async close(): Promise<void> {
     this.hold()
+    this.#isClosed = true
     const listeners = this.#listeners
     this.#listeners = []
     await Promise.all(listeners.map((listener) => listener.stop()))
     this.refuseHeld()
+  }
+
+  #keep(connection: AcceptedConnection): void {
+    if (this.#isClosed || this.#held.length >= heldLimit) {
+      connection.handle.close()
+      connection.released()
+      return
+    }
+    this.#held.push(connection)
+    this.#onKnock()
   }
 
   async #start(config: ListenerConfig): Promise<void> {
@@ -117,18 +129,15 @@ export class Door {
       config,
       { platform, runDir, inheritedFds, log, clock },
       (handle, peer, released) => {
-        const connection = { handle, peer, listener: config.name, released }
-        if (this.#deliver !== null) {
-          this.#deliver(connection)
-          return
+        const connection: AcceptedConnection = {
+          handle,
+          peer,
+          listener: config.name,
+          released,
+          giveBack: () => this.#keep(connection),
         }
-        if (this.#held.length >= heldLimit) {
-          handle.close()
-          released()
-          return
-        }
-        this.#held.push(connection)
-        this.#onKnock()
+        if (this.#deliver !== null) this.#deliver(connection)
+        else this.#keep(connection)
       },
     )
     await listener.start()

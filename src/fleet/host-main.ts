@@ -7,10 +7,12 @@ import { type FromHost, failureOf, fromJson, type HostRequest, type ToHost, toJs
 import { notRunning, type RunningInstance, startInstance } from './running-instance.ts'
 
 /** How often it is looked whether there is news for the supervisor. */
-const observePeriodMs = 500
+const observePeriodMs = 1000
 /** How long after its grace period a stop that hangs is given up. */
 const stopMarginMs = 1000
 
+/** Sockets that the supervisor has inherited are passed on under the same numbers; they are meant for whoever has them. */
+const environment = { ...process.env, LISTEN_PID: String(process.pid) }
 const clock = createSystemClock()
 const loop = new Loop()
 const instances = new Map<string, RunningInstance>()
@@ -52,7 +54,7 @@ async function answer(request: HostRequest): Promise<unknown> {
         platform,
         pid,
         runDir,
-        environment: process.env,
+        environment,
         loop,
         writeLog: null,
       })
@@ -100,7 +102,8 @@ function adopt(message: ToHost & { kind: 'connection' }, handle: StreamHandle | 
     released()
     return
   }
-  instance.adopt({ handle, peer, listener, released })
+  // Reading begins in this process, so from here on there is no way back.
+  instance.adopt({ handle, peer, listener, released, giveBack: released })
 }
 
 async function onMessage(message: ToHost, handle: StreamHandle | undefined): Promise<void> {

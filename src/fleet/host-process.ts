@@ -17,6 +17,8 @@ export interface HostProcessOptions {
   uid: number | null
   gid: number | null
   nice: number
+  /** Descriptors that it gets under the same numbers: 3, 4 … without a gap. */
+  inheritedFds: readonly number[]
   /** What it writes to its standard output and error, line by line. */
   onLine: (line: string) => void
 }
@@ -41,21 +43,16 @@ const lineLimitChars = 8192
 const lastWordsLimit = 50
 const mib = 1024 * 1024
 /** Variables by which service managers speak to the daemon and to nobody else. */
-const privateVariables = [
-  'NOTIFY_SOCKET',
-  'WATCHDOG_PID',
-  'WATCHDOG_USEC',
-  'LISTEN_PID',
-  'LISTEN_FDS',
-  'LISTEN_FDNAMES',
-]
+const privateVariables = ['NOTIFY_SOCKET', 'WATCHDOG_PID', 'WATCHDOG_USEC', 'LISTEN_PID']
+const socketVariables = ['LISTEN_FDS', 'LISTEN_FDNAMES']
 
 export class HostProcess {
   readonly #child: ChildProcess
   readonly #guests = new Map<string, Guest>()
   readonly #pending = new Map<number, PendingRequest>()
   /** Handed over and not yet known to have arrived. */
-  readonly #travelling = new Map<number, StreamHandle>()
+  readonly #travelling = new Map<number, AcceptedConnection>()
+  /** For each connection in the host what is to be called when it has closed. */
   readonly #released = new Map<number, () => void>()
   readonly #lastWords: string[] = []
   readonly #ended: Promise<void>
@@ -76,10 +73,11 @@ export class HostProcess {
   private constructor(options: HostProcessOptions) {
     const env = { ...options.environment }
     for (const name of privateVariables) delete env[name]
+    if (options.inheritedFds.length === 0) for (const name of socketVariables) delete env[name]
     this.#child = fork(options.entry, [], {
       env,
       execArgv: options.heapBytes === 0 ? [] : [`--max-old-space-size=${Math.ceil(options.heapBytes / mib)}`],
-      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
+      stdio: ['ignore', 'pipe', 'pipe', ...options.inheritedFds, 'ipc'],
       uid: options.uid ?? undefined,
       gid: options.gid ?? undefined,
     })
@@ -170,15 +168,14 @@ export class HostProcess {
     })
   }
 
-  adopt(name: string, { handle, peer, listener, released }: AcceptedConnection): void {
+  adopt(name: string, connection: AcceptedConnection): void {
     if (!this.isAlive) {
-      handle.close()
-      released()
+      connection.giveBack()
       return
     }
     const id = this.#nextId++
-    this.#travelling.set(id, handle)
-    this.#released.set(id, released)
+    this.#travelling.set(id, connection)
+    const { listener, peer, handle } = connection
     this.#send({ kind: 'connection', id, name, listener, peer }, handle)
   }
 
@@ -213,13 +210,20 @@ export class HostProcess {
         this.#guests.get(message.name)?.observed(message.observation)
         return
       case 'adopted':
-        this.#travelling.get(message.id)?.close()
-        this.#travelling.delete(message.id)
+        this.#arrived(message.id)
         return
       case 'released':
         this.#released.get(message.id)?.()
         this.#released.delete(message.id)
     }
+  }
+
+  #arrived(id: number): void {
+    const connection = this.#travelling.get(id)
+    if (connection === undefined) return
+    this.#travelling.delete(id)
+    this.#released.set(id, connection.released)
+    connection.handle.close()
   }
 
   #settle(id: number): PendingRequest | undefined {
@@ -231,7 +235,7 @@ export class HostProcess {
 
   #forgetAll(reason: string): void {
     for (const id of [...this.#pending.keys()]) this.#settle(id)!.reject(this.#endedError())
-    for (const handle of this.#travelling.values()) handle.close()
+    for (const connection of this.#travelling.values()) connection.giveBack()
     this.#travelling.clear()
     for (const released of this.#released.values()) released()
     this.#released.clear()

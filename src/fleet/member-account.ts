@@ -1,10 +1,10 @@
 // The account under which an instance's process runs, and the folders that it needs, made for that account.
 import { execFile } from 'node:child_process'
-import { chownSync, closeSync, fchownSync, mkdirSync, openSync } from 'node:fs'
+import { chownSync, mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { OperatorError } from '../base/errors.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
 import { findGroupId, findUserId } from '../transport/accounts.ts'
-import { logPath } from './running-instance.ts'
 
 /** null leaves that of the daemon. */
 export interface MemberAccount {
@@ -56,6 +56,7 @@ export function makeDirectories(member: FleetMember, { uid, gid }: MemberAccount
   ] as const) {
     const directory = member[key]
     try {
+      mkdirSync(dirname(directory), { recursive: true, mode: 0o755 })
       mkdirSync(directory, { recursive: true, mode })
       if (uid !== null || gid !== null) chownSync(directory, uid ?? -1, gid ?? -1)
     } catch (error) {
@@ -70,9 +71,4 @@ export function makeDirectories(member: FleetMember, { uid, gid }: MemberAccount
       )
     }
   }
-  if (uid === null && gid === null) return
-  // Made here, so that whoever comes first to write into it, the daemon or the instance, both may.
-  const descriptor = openSync(logPath(member), 'a', 0o640)
-  fchownSync(descriptor, uid ?? -1, gid ?? -1)
-  closeSync(descriptor)
 }

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { OperatorError } from '../base/errors.ts'
 import type { Isolation } from '../config/fleet-config.ts'
-import { addressOf, isProcessAlive, until, untilPhase, withFleet } from './fleet.test.support.ts'
+import { addressOf, isProcessAlive, until, untilPhase, withFleet } from './fixture.test.ts'
 import { logPath } from './running-instance.ts'
 
 const kinds: Isolation[] = ['inline', 'process', 'shared']

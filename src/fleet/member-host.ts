@@ -19,6 +19,8 @@ export interface AcceptedConnection {
   listener: string
   /** To be called once, when the connection has closed. */
   released: () => void
+  /** To be called instead, when the host ended before it could take the connection. */
+  giveBack: () => void
 }
 
 /** Lives once: to start again, another one is made. */

@@ -2,13 +2,32 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { chmodSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { getPriority } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
-import { addressOf, freePort, isProcessAlive, until, untilPhase, withFleet } from './fleet.test.support.ts'
+import { addressOf, freePort, isProcessAlive, until, untilPhase, withFleet } from './fixture.test.ts'
 import { logPath } from './running-instance.ts'
+
+/** A program that runs the fleet described in a file. @param environment JavaScript text */
+function supervisorScript(file: string, environment: string): string {
+  const built = (path: string) => JSON.stringify(pathToFileURL(join(import.meta.dirname, path)).href)
+  return `
+    import { readFileSync } from 'node:fs'
+    import { createSupervisor } from ${built('supervisor.js')}
+    import { createSystemClock } from ${built('../base/clock.js')}
+    import { createSilentLog } from ${built('../observe/log.js')}
+    const supervisor = createSupervisor(JSON.parse(readFileSync(${JSON.stringify(file)}, 'utf8')), {
+      clock: createSystemClock(), log: createSilentLog(), platform: process.platform, pid: process.pid,
+      uid: process.getuid(), environment: ${environment}, writeInlineLog: null,
+    })
+    await supervisor.start()
+    process.stdout.write(JSON.stringify(supervisor.status()))
+    setInterval(() => {}, 1000)
+  `
+}
 
 for (const kind of ['process', 'shared'] as const) {
   test(`${kind}: kill -9 under traffic: the other process sees nothing, the instance comes back`, () =>
@@ -65,11 +84,7 @@ test('a heap that is full ends one instance, says so, and is in its log', () =>
     const mib = 1024 * 1024
     const restart = { backoffSeconds: 30, backoffLimitSeconds: 30, burst: 3, burstSeconds: 60 }
     const limits = { subscriptionsPerClient: 4_000_000, subscriptions: 4_000_000 }
-    const member = fleet.member('a', 'process', {
-      heapBytes: 32 * mib,
-      restart,
-      config: limits === null ? {} : { limits },
-    })
+    const member = fleet.member('a', 'process', { heapBytes: 32 * mib, restart, config: { limits } })
     const supervisor = await fleet.start(member, fleet.member('b', 'process'))
     const client = await fleet.connect(addressOf(supervisor, 'a', 'local'))
     const other = await fleet.connect(addressOf(supervisor, 'b', 'local'))
@@ -117,6 +132,75 @@ test('an on-demand instance that crashes refuses nobody', () =>
     const client = await fleet.connect(address)
     await client.publish('t', 'x', { qos: 1 })
     await untilPhase(supervisor, 'a', 'ready')
+  }))
+
+test('listeners of an on-demand instance change while it waits and while it runs; a port that is taken changes nothing', () =>
+  withFleet(async (fleet) => {
+    const lazy = (listeners: Record<string, string>) =>
+      fleet.member('a', 'process', { start: 'on-demand', config: { listeners } })
+    const socket = (name: string) => `unix://${fleet.folder}/${name}.sock`
+    const supervisor = await fleet.start(lazy({ one: socket('one') }), fleet.member('b', 'inline'))
+    await supervisor.apply(fleet.config(lazy({ two: socket('two') }), fleet.member('b', 'inline')))
+    assert.equal(supervisor.memberStatus('a')!.phase, 'waiting')
+    await assert.rejects(fleet.connect(socket('one')))
+    const client = await fleet.connect(socket('two'))
+    await supervisor.apply(fleet.config(lazy({ two: socket('two'), one: socket('one') }), fleet.member('b', 'inline')))
+    await fleet.connect(socket('one'))
+    await client.publish('t', 'still here', { qos: 1 })
+    const wrong = fleet.config(lazy({ two: socket('two'), three: socket('b') }), fleet.member('b', 'inline'))
+    const [change] = await supervisor.apply(wrong)
+    assert.deepEqual([change.kind, change.name], ['rejected', 'a'])
+    assert.match(change.reason!, /b.sock is in use/)
+    await fleet.connect(socket('one'))
+    await client.publish('t', 'still here', { qos: 1 })
+    assert.deepEqual(
+      supervisor.config.members[0].config.listeners.map(({ name }) => name),
+      ['two', 'one'],
+    )
+  }))
+
+test('log files are opened anew in every process', () =>
+  withFleet(async (fleet) => {
+    const members = (['inline', 'process', 'shared'] as const).map((kind) => fleet.member(kind, kind))
+    const supervisor = await fleet.start(...members)
+    for (const member of members) {
+      await until('the log is written', () => existsSync(logPath(member)))
+      renameSync(logPath(member), `${logPath(member)}.moved`)
+    }
+    supervisor.reopenLogs()
+    for (const member of members) {
+      await fleet.connect(addressOf(supervisor, member.config.name, 'local'))
+      await until('the new file is written', () => existsSync(logPath(member)))
+      assert.match(readFileSync(logPath(member), 'utf8'), /^[^\n]*client connected/)
+    }
+  }))
+
+test('an inherited socket reaches the process of its instance, also after a crash', () =>
+  withFleet(async (fleet) => {
+    const server = createServer()
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as { port: number }
+    const { fd } = (server as unknown as { _handle: { fd: number } })._handle
+    const file = join(fleet.folder, 'fleet.json')
+    const member = fleet.member('a', 'process', { config: { listeners: { activated: 'fd:mqtt' } } })
+    writeFileSync(file, JSON.stringify(fleet.config(member)))
+    const inherited = `{ ...process.env, LISTEN_PID: String(process.pid), LISTEN_FDS: '1', LISTEN_FDNAMES: 'mqtt' }`
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', supervisorScript(file, inherited)], {
+      stdio: ['ignore', 'pipe', 'inherit', fd],
+    })
+    server.close()
+    try {
+      const [text] = await once(child.stdout!, 'data')
+      const status = JSON.parse(String(text)) as { members: { pid: number; phase: string; reason: string | null }[] }
+      assert.deepEqual([status.members[0].phase, status.members[0].reason], ['ready', null])
+      const address = `tcp://127.0.0.1:${port}`
+      await fleet.connect(address)
+      process.kill(status.members[0].pid, 'SIGKILL')
+      const again = await fleet.connect(address)
+      await again.publish('t', 'x', { qos: 1 })
+    } finally {
+      child.kill('SIGKILL')
+    }
   }))
 
 test('order: one after the other where it is wanted; a circle names both and starts neither', () =>
@@ -236,21 +320,7 @@ test('kill -9 of the supervisor: its hosts stop, no orphan holds a port', () =>
     )
     const file = join(fleet.folder, 'fleet.json')
     writeFileSync(file, JSON.stringify(fleet.config(...members)))
-    const built = (path: string) => JSON.stringify(pathToFileURL(join(import.meta.dirname, path)).href)
-    const script = `
-      import { readFileSync } from 'node:fs'
-      import { createSupervisor } from ${built('supervisor.js')}
-      import { createSystemClock } from ${built('../base/clock.js')}
-      import { createSilentLog } from ${built('../observe/log.js')}
-      const supervisor = createSupervisor(JSON.parse(readFileSync(${JSON.stringify(file)}, 'utf8')), {
-        clock: createSystemClock(), log: createSilentLog(), platform: process.platform, pid: process.pid,
-        uid: process.getuid(), environment: process.env, writeInlineLog: null,
-      })
-      await supervisor.start()
-      process.stdout.write(JSON.stringify(supervisor.status()))
-      setInterval(() => {}, 1000)
-    `
-    const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', supervisorScript(file, 'process.env')], {
       stdio: ['ignore', 'pipe', 'inherit'],
     })
     const [text] = await once(child.stdout, 'data')
@@ -277,7 +347,6 @@ test('kill -9 of the supervisor: its hosts stop, no orphan holds a port', () =>
 
 test('a process of another account, and of another niceness', { skip: process.getuid?.() !== 0 }, () =>
   withFleet(async (fleet) => {
-    const { chmodSync } = await import('node:fs')
     chmodSync(fleet.folder, 0o777 | 0o1000)
     const supervisor = await fleet.start(fleet.member('a', 'process', { user: 'nobody', nice: 5 }))
     const { pid, phase, reason } = supervisor.memberStatus('a')!
@@ -285,7 +354,7 @@ test('a process of another account, and of another niceness', { skip: process.ge
     const status = readFileSync(`/proc/${pid}/status`, 'utf8')
     assert.match(status, /^Uid:\s+65534\s/m)
     assert.match(status, /^Groups:\s*$/m)
-    assert.equal((await import('node:os')).getPriority(pid!), 5)
+    assert.equal(getPriority(pid!), 5)
     await fleet.connect(addressOf(supervisor, 'a', 'local'))
   }),
 )

@@ -9,6 +9,7 @@ import type { FleetConfig, FleetMember } from '../config/fleet-config.ts'
 import { version } from '../instance/version.ts'
 import { createLog, type Log } from '../observe/log.ts'
 import { LogFile } from '../observe/log-file.ts'
+import { parseListenFds } from '../transport/inherited-fds.ts'
 import { Loop } from '../transport/loop.ts'
 import { ChildHost } from './child-host.ts'
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
@@ -296,30 +297,42 @@ export class Supervisor implements Fleet {
     let pool = this.#pools.get(name)
     if (pool === undefined) {
       const onLine = (line: string) => this.#environment.log.warn('output of a host process', { pool: name, line })
-      pool = new SharedPool(() => this.#launch({ heapBytes: 0, uid: null, gid: null, nice: 0, onLine }))
+      pool = new SharedPool(() =>
+        this.#launch({ heapBytes: 0, uid: null, gid: null, nice: 0, inheritedFds: [], onLine }),
+      )
       this.#pools.set(name, pool)
     }
     return pool
   }
 
   #launchOwn(member: FleetMember, account: MemberAccount): Promise<HostProcess> {
-    const { clock } = this.#environment
-    const { name, log: settings } = member.config
-    let file: LogFile | null = null
-    const write = (line: string) => {
-      file ??= new LogFile(logPath(member), clock, { sizeBytes: 0, ageSeconds: 0, keptFiles: 0 })
-      // The instance writes the same file and turns it over: never hold on to it.
-      file.reopen()
-      file.write(line)
-    }
-    const log = createLog(settings.level, settings.format, clock, write, { instance: name })
     const { heapBytes, nice } = member
-    return this.#launch({
-      heapBytes,
-      nice,
-      ...account,
-      onLine: (line) => log.warn('output of the host process', { line }),
-    })
+    const log = this.#outputLog(member, account)
+    const onLine = (line: string) => log.warn('output of the host process', { line })
+    const inheritedFds = this.#inheritedFds(member)
+    return this.#launch({ heapBytes, nice, ...account, inheritedFds, onLine })
+  }
+
+  /** Sockets from the service manager go to the processes of instances that name one. */
+  #inheritedFds({ config: { listeners } }: FleetMember): number[] {
+    if (!listeners.some(({ address }) => address.startsWith('fd:'))) return []
+    const { environment, pid } = this.#environment
+    return [...parseListenFds(environment, pid).names.keys()]
+  }
+
+  /** Where that goes which a process of its own says beside its log: into that log. */
+  #outputLog(member: FleetMember, { uid, gid }: MemberAccount): Log {
+    const { clock, log } = this.#environment
+    const { name, log: settings } = member.config
+    // Another account may put anything at the path, and the daemon must not write there with rights of its own.
+    if (uid !== null || gid !== null) return log.with({ instance: name })
+    const file = new LogFile(logPath(member), clock, { sizeBytes: 0, ageSeconds: 0, keptFiles: 0 })
+    const write = (line: string) => {
+      file.write(line)
+      // The instance writes the same file and turns it over: never hold on to it.
+      void file.flush().then(() => file.reopen())
+    }
+    return createLog(settings.level, settings.format, clock, write, { instance: name })
   }
 
   #launch(options: Omit<HostProcessOptions, 'entry' | 'environment'>): Promise<HostProcess> {
