@@ -48,12 +48,16 @@ function primaryGroup(user: string): Promise<number> {
   })
 }
 
-/** @throws OperatorError `directory-missing` */
-export function makeDirectories(member: FleetMember, { uid, gid }: MemberAccount): void {
+/**
+ * @param hasLog whether the instance writes a log file
+ * @throws OperatorError `directory-missing`
+ */
+export function makeDirectories(member: FleetMember, { uid, gid }: MemberAccount, hasLog: boolean): void {
   for (const [key, mode] of [
     ['dataDir', 0o700],
     ['logDir', 0o750],
   ] as const) {
+    if (key === 'logDir' && !hasLog) continue
     const directory = member[key]
     try {
       mkdirSync(dirname(directory), { recursive: true, mode: 0o755 })

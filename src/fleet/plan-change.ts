@@ -69,7 +69,8 @@ function isHot(key: string, takesEffect: string, from: FleetMember, to: FleetMem
 /** Where the values of a section stand: some are the supervisor's, most the instance's. */
 function sectionOf(member: FleetMember, section: string): object {
   const own = { ...fieldOf(member.config, section), ...fieldOf(member, section) }
-  return section === 'limits' ? { ...own, heapBytes: member.heapBytes } : own
+  // As in the file, where no limit is no number.
+  return section === 'limits' ? { ...own, heapBytes: member.heapBytes || null } : own
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: the table of keys knows the types

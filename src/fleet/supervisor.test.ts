@@ -122,6 +122,21 @@ test('a start that is under way can be stopped', () =>
     assert.equal(supervisor.memberStatus('a')!.phase, 'stopped')
   }))
 
+test('a stop while the fleet starts leaves nothing running, also what had not had its turn', () =>
+  withFleet(async (fleet) => {
+    const names = ['a', 'b', 'c']
+    const members = names.map((name, index) => fleet.member(name, 'process', { after: names.slice(0, index) }))
+    const supervisor = fleet.create(...members)
+    const starting = supervisor.start()
+    await untilPhase(supervisor, 'a', 'starting')
+    await supervisor.stop()
+    await starting
+    assert.deepEqual(
+      supervisor.status().members.map(({ phase, pid }) => [phase, pid]),
+      names.map(() => ['stopped', null]),
+    )
+  }))
+
 test('an on-demand instance that crashes refuses nobody', () =>
   withFleet(async (fleet) => {
     const supervisor = await fleet.start(fleet.member('a', 'process', { start: 'on-demand' }))
@@ -164,13 +179,17 @@ test('log files are opened anew in every process', () =>
     const members = (['inline', 'process', 'shared'] as const).map((kind) => fleet.member(kind, kind))
     const supervisor = await fleet.start(...members)
     for (const member of members) {
-      await until('the log is written', () => existsSync(logPath(member)))
+      await until(
+        'the log is written',
+        () => existsSync(logPath(member)) && readFileSync(logPath(member), 'utf8') !== '',
+      )
       renameSync(logPath(member), `${logPath(member)}.moved`)
     }
     supervisor.reopenLogs()
     for (const member of members) {
       await fleet.connect(addressOf(supervisor, member.config.name, 'local'))
-      await until('the new file is written', () => existsSync(logPath(member)))
+      const isWritten = () => existsSync(logPath(member)) && readFileSync(logPath(member), 'utf8') !== ''
+      await until('the new file is written', isWritten)
       assert.match(readFileSync(logPath(member), 'utf8'), /^[^\n]*client connected/)
     }
   }))

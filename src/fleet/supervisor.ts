@@ -57,7 +57,9 @@ export class Supervisor implements Fleet {
   readonly #listeners = new Set<(event: FleetEvent) => void>()
   #config: FleetConfig
   #lock: DirectoryLock | null = null
+  #opening: Promise<unknown> = Promise.resolve()
   #applying: Promise<unknown> = Promise.resolve()
+  #isStopping = false
 
   constructor(config: FleetConfig, environment: SupervisorEnvironment) {
     const { clock, log, platform } = environment
@@ -101,7 +103,8 @@ export class Supervisor implements Fleet {
       const fault = faults.get(member.name)
       if (fault !== undefined) member.fail(fault)
     }
-    await this.#open(members.filter(({ config }) => !faults.has(config.name)))
+    this.#opening = this.#open(members.filter(({ config }) => !faults.has(config.name)))
+    await this.#opening
   }
 
   async #open(members: readonly FleetMember[]): Promise<void> {
@@ -109,7 +112,9 @@ export class Supervisor implements Fleet {
     await inOrder(
       [...after.keys()],
       (name) => after.get(name) ?? [],
-      async (name) => this.#members.get(name)?.open(),
+      async (name) => {
+        if (!this.#isStopping) await this.#members.get(name)?.open()
+      },
     )
   }
 
@@ -242,9 +247,10 @@ export class Supervisor implements Fleet {
 
   /** Stops all instances, those first that were started last. Never throws. */
   async stop(): Promise<void> {
+    this.#isStopping = true
     await this.#stopAll()
-    // An apply that was under way has started again what it was about to change.
-    await this.#applying
+    // What was under way may have started something in the meantime.
+    await Promise.all([this.#opening, this.#applying])
     await this.#stopAll()
     this.#lock?.release()
     this.#lock = null
@@ -269,11 +275,11 @@ export class Supervisor implements Fleet {
   }
 
   async #createHost(member: FleetMember, onEnd: OnHostEnd): Promise<MemberHost> {
-    const { platform, uid } = this.#environment
+    const { platform, uid, writeInlineLog } = this.#environment
     const account = await findAccount(member, platform, uid)
-    makeDirectories(member, account)
     const { runDir } = this.#config
     const { isolation, pool, poolSize } = member
+    makeDirectories(member, account, isolation !== 'inline' || writeInlineLog === null)
     const { name } = member.config
     if (isolation === 'inline') return new InlineHost(this.#inlineEnvironment())
     if (isolation === 'process') {
@@ -349,7 +355,13 @@ export class Supervisor implements Fleet {
   }
 
   #emit(event: FleetEvent): void {
-    for (const listener of this.#listeners) listener(event)
+    for (const listener of this.#listeners) {
+      try {
+        listener(event)
+      } catch (error) {
+        this.#environment.log.error('a listener to events of the fleet failed', { error: String(error) })
+      }
+    }
   }
 }
 
