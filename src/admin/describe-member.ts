@@ -1,5 +1,6 @@
 // One instance as a configuration file would describe it: complete, and independent of templates and defaults. What export
 // gives away and clone starts from.
+import { isDeepStrictEqual } from 'node:util'
 import type { FleetMember } from '../config/fleet-config.ts'
 import {
   authKeys,
@@ -30,15 +31,24 @@ export function describeMember(member: FleetMember): Record<string, unknown> {
     auth: describe(authKeys, config.auth),
     limits: {
       ...describe(limitKeys, config.limits),
-      ...describe(processLimitKeys, { ...member, heapBytes: member.heapBytes === 0 ? null : member.heapBytes }),
+      ...describeSet(processLimitKeys, member),
     },
     features: describe(featureKeys, config.features),
     log: describe(logKeys, config.log),
     restart: describe(restartKeys, restart),
     ...describe(instanceKeys, config),
-    ...describe(memberKeys, member),
+    ...describeSet(memberKeys, member),
     ...describe(memberDirectoryKeys, member),
   }
+}
+
+/** Without what is as by default: many of these keys are refused where they mean nothing. */
+function describeSet(table: KeyTable, values: object): Record<string, unknown> {
+  const shown = describe(table, values)
+  for (const [name, { kind, default: value }] of Object.entries(table)) {
+    if (isDeepStrictEqual(shown[name], kind.show(kind.read(kind.input.parse(value))))) delete shown[name]
+  }
+  return shown
 }
 
 function describe(table: KeyTable, values: object): Record<string, unknown> {

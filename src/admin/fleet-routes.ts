@@ -187,7 +187,8 @@ function cloneInstance(
 
 /** The path of a socket with the name of the other instance; any other address as it is, for the conflict check to judge. */
 function renamed(address: string, from: string, to: string): string {
-  return address.startsWith('unix:') ? address.replaceAll(from, to) : address
+  if (!address.startsWith('unix:')) return address
+  return address.replaceAll(/[A-Za-z0-9_-]+/g, (word) => (word === from ? to : word))
 }
 
 async function reloadInstance(context: AdminContext, name: string): Promise<MemberChange> {

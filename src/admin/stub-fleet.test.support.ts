@@ -1,14 +1,16 @@
 // A fleet that runs nothing and remembers what it was told, and an admin server over it on a socket in a folder of its own.
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { type IncomingMessage, request } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { ManualClock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
-import type { FleetConfig, FleetMember } from '../config/fleet-config.ts'
-import { SavedChanges } from '../config/saved-changes.ts'
+import type { FleetConfig } from '../config/fleet-config.ts'
+import { loadFleet } from '../config/load-fleet.ts'
+import { SavedChanges, savedChangesFile } from '../config/saved-changes.ts'
 import type { Fleet, FleetEvent, MemberStatus } from '../fleet/fleet.ts'
+import { addressGrammar } from '../instance/address-grammar.ts'
 import type { ControlVerb } from '../instance/control-verb.ts'
 import { createLog } from '../observe/log.ts'
 import type { AdminContext } from './admin-route.ts'
@@ -22,16 +24,8 @@ export class StubFleet implements Fleet {
   /** What the next call of a verb answers. */
   answer: () => unknown = () => ({ items: [], cursor: null })
 
-  constructor(folder: string, names: readonly string[]) {
-    const paths = { runDir: folder, dataDir: folder, logDir: folder }
-    const members = names.map((name) => ({ config: { name, listeners: [] } }) as unknown as FleetMember)
-    this.config = {
-      ...paths,
-      admin: { listen: `unix://${folder}/a.sock`, mode: 0o600 },
-      members,
-      files: [],
-      gracePeriodSeconds: 1,
-    }
+  constructor(config: FleetConfig) {
+    this.config = config
   }
 
   status() {
@@ -117,18 +111,32 @@ export interface AdminFixture {
 export async function startAdmin(test: TestContext, verbs: readonly ControlVerb[]): Promise<AdminFixture> {
   const folder = mkdtempSync(join(tmpdir(), 'atoll-admin-'))
   const socketPath = join(folder, 'a.sock')
-  const fleet = new StubFleet(folder, ['a', 'b'])
+  const file = join(folder, 'atoll.yaml')
+  writeFileSync(file, 'instances: {a: {}, b: {}}')
+  const changes = new SavedChanges(savedChangesFile(file))
+  const readConfig = () =>
+    loadFleet({
+      file,
+      environment: { HOME: folder },
+      listen: [],
+      settings: [],
+      workingDirectory: folder,
+      uid: 1000,
+      grammar: addressGrammar(process.platform),
+      changes,
+    }).fleet
+  const fleet = new StubFleet(readConfig())
   const clock = new ManualClock()
   const lines: string[] = []
   const stopReasons: string[] = []
   const context: AdminContext = {
     fleet,
     verbs,
-    changes: new SavedChanges(join(folder, 'atoll.saved.yaml')),
+    changes,
     log: createLog('debug', 'text', clock, (line) => lines.push(line)),
     clock,
     logFileOf: () => null,
-    readConfig: () => fleet.config,
+    readConfig,
     requestStop: (reason) => stopReasons.push(reason),
   }
   const server = createAdminServer(context, {
