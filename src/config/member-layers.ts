@@ -54,7 +54,8 @@ export function withDefaultListeners(root: MapNode, name: string, runDir: string
   if (childOf(root, 'listeners') !== null) return root
   const { baseDirectory } = root
   let listeners = emptyMap(baseDirectory, { key: 'listeners' })
-  const addresses = [['local', `unix://${runDir}/${name}.sock`]]
+  // The path is no text of the instance, so nothing in it is a variable.
+  const addresses = [['local', `unix://${runDir.replaceAll('${', () => '$${')}/${name}.sock`]]
   if (isAlone) addresses.unshift(['tcp', 'tcp://127.0.0.1:1883'])
   for (const [listener, address] of addresses) {
     const place = { key: `listeners.${listener}.address` }

@@ -269,12 +269,14 @@ function scopeOf(
     isComplete = false
     if (takenNames.includes(variable)) continue
     const key = [keyPlace.key, variable].filter((step) => step !== undefined).join('.')
+    const near = closestName(variable, scope.keys())
+    const fix = `give ${name} a key ${variable}, or the template a default`
     findings.push(
       node === null || node.kind === 'scalar'
         ? new OperatorError(
             'missing-variable',
             `the template ${template.name} needs a value for \${${variable}}, ${describePlace(usedAt)}`,
-            { place: { ...keyPlace, key }, fix: `give ${name} a key ${variable}, or the template a default` },
+            { place: { ...keyPlace, key }, fix: near === null ? fix : `did you mean \${${near}}? Else ${fix}` },
           )
         : new OperatorError('wrong-type', 'expected text, a number, true or false', { place: node.place }),
     )
