@@ -483,7 +483,9 @@ export class Broker {
     const { client } = session
     const decide = (isAllowed: boolean): MaybePromise<number> => {
       if (!isAllowed) return ReasonCode.notAuthorized
-      return this.hooks.onPublish === null ? ReasonCode.success : this.runPublishHooks(client, will.message, session.mountPoint)
+      return this.hooks.onPublish === null
+        ? ReasonCode.success
+        : this.runPublishHooks(client, will.message, session.mountPoint)
     }
     const finish = (verdict: number) => {
       if (verdict === droppedByHook) this.counters.droppedByHook++
@@ -637,7 +639,13 @@ export class Broker {
   #watchMemory(): void {
     const limit = this.limits.memoryBytes
     const held =
-      limit === 0 ? 0 : this.queuedBytes + this.#context.queues.inflightBytes + this.retained.bytes + this.outputBytes + this.carriedBytes
+      limit === 0
+        ? 0
+        : this.queuedBytes +
+          this.#context.queues.inflightBytes +
+          this.retained.bytes +
+          this.outputBytes +
+          this.carriedBytes
     const wasHigh = this.isMemoryHigh
     this.isMemoryHigh = limit > 0 && held > limit * 0.8
     this.isMemoryCritical = limit > 0 && held > limit * 0.95

@@ -189,7 +189,9 @@ function publishAfterHooks(
   const own = message.own()
   const decide = (allowed: boolean | null): MaybePromise<number> => {
     if (allowed !== true) return ReasonCode.notAuthorized
-    return broker.hooks.onPublish === null ? ReasonCode.success : broker.runPublishHooks(connection.info, own, connection.listener.mountPoint)
+    return broker.hooks.onPublish === null
+      ? ReasonCode.success
+      : broker.runPublishHooks(connection.info, own, connection.listener.mountPoint)
   }
   const answer = isAllowed === true ? decide(true) : isAllowed.then(decide)
   const finish = (verdict: number | null): void => {

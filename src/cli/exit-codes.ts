@@ -8,6 +8,10 @@ export const exitCodes = {
   configuration: 2,
   /** Another process has the address or the socket. */
   alreadyRunning: 3,
+  /** No daemon answers at the admin socket, or the instance does not run. */
+  notRunning: 4,
+  /** There is no such instance, listener, client … */
+  notFound: 5,
   /** The command line itself is wrong. */
   usage: 64,
   /** A second SIGINT while stopping, or Ctrl-C at a prompt. */

@@ -1,34 +1,35 @@
-// Runs one broker in the foreground of this process: signals, readiness, reload and an orderly end.
+// Runs the daemon in the foreground of this process: signals, readiness, reload and an orderly end.
 // The only file that installs signal handlers.
 import { describeOperatorError, OperatorError } from '../base/errors.ts'
-import type { InstanceConfig } from '../config/instance-config.ts'
-import type { LoadedConfig } from '../config/load-config.ts'
 import type { Log } from '../observe/log.ts'
 import type { ServiceNotifier } from '../transport/service-notify.ts'
 import { type ExitCode, exitCodes } from './exit-codes.ts'
 import { findingsOf } from './report-error.ts'
 
-/** What is needed of an instance. */
-export interface ForegroundInstance {
-  readonly listeners: Iterable<{ readonly name: string; readonly address: string; readonly phase: string }>
-  /** @throws OperatorError */
+/** What is needed of the daemon. */
+export interface ForegroundDaemon {
+  /** How long a stop may take, as the configuration says at this moment. */
+  readonly gracePeriodSeconds: number
+  /** Resolves when all is ready, and has logged so. @throws OperatorError */
   start(): Promise<void>
   /** Ends within the grace period; what is left then is cut off. */
   stop(): Promise<void>
   /**
-   * Takes all of the new configuration, with the files that it names, or nothing of it.
-   * @throws OperatorError when the old one stays in force
+   * Reads the configuration, with the files that it names, again, and logs what came of it.
+   * @throws OperatorError when all of the old one stays in force
    */
-  reload(config: InstanceConfig): Promise<unknown>
+  reload(): Promise<void>
+  reopenLogs(): void
 }
 
 export interface ForegroundOptions {
-  instance: ForegroundInstance
-  loaded: LoadedConfig
+  daemon: ForegroundDaemon
   log: Log
   notifier: ServiceNotifier
-  /** Reads the configuration again, as at the start. @throws ConfigError */
-  readAgain(): LoadedConfig
+  /** Resolves, with the reason, when something other than a signal wants the end. */
+  stopRequested: Promise<string>
+  /** When all is ready. */
+  onReady(): void
 }
 
 /** How long after the grace period a stop that hangs is given up. */
@@ -42,18 +43,21 @@ const sameKeyPressMs = 100
  * @throws OperatorError when it could not start
  */
 export async function runForeground(options: ForegroundOptions): Promise<ExitCode> {
-  const { instance, log, notifier } = options
-  let { config } = options.loaded
+  const { daemon, log, notifier } = options
   let interruptedAtMs: number | null = null
   let isStopping = false
   let requestStop = (_signal: string) => {}
   const stopRequested = new Promise<string>((resolve) => {
-    requestStop = resolve
+    requestStop = (signal) => {
+      isStopping = true
+      resolve(signal)
+    }
   })
+  void options.stopRequested.then(requestStop)
   const late = stopRequested.then(
     () =>
       new Promise<'late'>((resolve) => {
-        setTimeout(resolve, config.gracePeriodSeconds * 1000 + stopMarginMs, 'late')
+        setTimeout(resolve, daemon.gracePeriodSeconds * 1000 + stopMarginMs, 'late')
       }),
   )
 
@@ -61,13 +65,7 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
     if (isStopping) return
     await notifier.notify('RELOADING=1')
     try {
-      const next = options.readAgain()
-      await instance.reload(next.config)
-      config = next.config
-      log.info('configuration reloaded', { file: next.file })
-      for (const key of keysFixedAtStart(options.loaded, next)) {
-        log.warn('a new value counts from the next start', { key })
-      }
+      await daemon.reload()
     } catch (error) {
       if (!(error instanceof OperatorError)) throw error
       for (const finding of findingsOf(error)) log.error(describeOperatorError(finding))
@@ -77,7 +75,6 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
   }
 
   process.on('SIGTERM', (signal) => {
-    isStopping = true
     requestStop(signal)
   })
   process.on('SIGINT', (signal) => {
@@ -86,7 +83,6 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
       process.exit(exitCodes.interrupted)
     }
     interruptedAtMs ??= performance.now()
-    isStopping = true
     requestStop(signal)
   })
   let queue: Promise<unknown> = Promise.resolve()
@@ -100,7 +96,7 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
       reloadsWaiting -= 1
     })
   })
-  process.on('SIGUSR1', () => log.debug('there is no log file to reopen'))
+  process.on('SIGUSR1', () => daemon.reopenLogs())
   const crash = (error: unknown) => {
     log.error('the broker ends because of a bug', { error: error instanceof Error ? error.stack : String(error) })
     process.exit(exitCodes.failure)
@@ -110,21 +106,18 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
 
   // Signals alone do not keep a process alive, and an instance may have no listener that is open.
   const keptAlive = setInterval(() => {}, 2 ** 30)
-  const started = instance.start()
+  const started = daemon.start()
   queue = started.catch(() => {})
   const ended = async () => {
     await started
     if (!isStopping) {
-      for (const { name, address, phase } of instance.listeners) {
-        if (phase === 'listening') log.info('listening', { listener: name, address })
-      }
-      log.info('ready', { instance: config.name, pid: process.pid })
+      options.onReady()
       await notifier.notify('READY=1')
     }
     log.info('stopping', { signal: await stopRequested })
     const told = notifier.notify('STOPPING=1')
     await queue
-    await instance.stop()
+    await daemon.stop()
     await told
   }
   const outcome = await Promise.race([ended(), late]).finally(() => clearInterval(keptAlive))
@@ -134,11 +127,4 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
   }
   log.info('stopped')
   return exitCodes.ok
-}
-
-/** What this process, and not the instance, has taken from the configuration, and cannot change while it runs. */
-function keysFixedAtStart(first: LoadedConfig, next: LoadedConfig): string[] {
-  const paths = (['runDir', 'dataDir', 'logDir'] as const).filter((key) => next.paths[key] !== first.paths[key])
-  const log = (['level', 'format'] as const).filter((key) => next.config.log[key] !== first.config.log[key])
-  return [...paths, ...log.map((key) => `log.${key}`)]
 }

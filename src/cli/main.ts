@@ -8,6 +8,17 @@ import { exitCodes } from './exit-codes.ts'
 /** Every command in the order of the help, and how it adds itself to the program. */
 const commands: readonly (readonly [name: string, load: () => Promise<(program: Command) => void>])[] = [
   ['start', async () => (await import('./start.ts')).registerStart],
+  ['stop', async () => (await import('./stop.ts')).registerStop],
+  ['reload', async () => (await import('./apply.ts')).registerReload],
+  ['status', async () => (await import('./status.ts')).registerStatus],
+  ['plan', async () => (await import('./apply.ts')).registerPlan],
+  ['apply', async () => (await import('./apply.ts')).registerApply],
+  ['instance', async () => (await import('./instance.ts')).registerInstance],
+  ['listener', async () => (await import('./listener.ts')).registerListener],
+  ['client', async () => (await import('./client.ts')).registerClient],
+  ['session', async () => (await import('./session.ts')).registerSession],
+  ['subscription', async () => (await import('./subscription.ts')).registerSubscription],
+  ['retained', async () => (await import('./retained.ts')).registerRetained],
   ['check', async () => (await import('./check.ts')).registerCheck],
   ['schema', async () => (await import('./schema.ts')).registerSchema],
   ['passwd', async () => (await import('./passwd.ts')).registerPasswd],

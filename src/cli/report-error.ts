@@ -3,7 +3,8 @@ import { describeOperatorError, OperatorError } from '../base/errors.ts'
 import { escapeText } from '../observe/log.ts'
 import { type ExitCode, exitCodes } from './exit-codes.ts'
 
-const alreadyRunningCodes = ['port-in-use', 'socket-in-use']
+const alreadyRunningCodes = ['port-in-use', 'socket-in-use', 'directory-locked']
+const notRunningCodes = ['daemon-not-running', 'not-running']
 
 /** One line for each finding, so that editors and scripts can read `file:line:column`. */
 export function reportError(error: unknown): ExitCode {
@@ -29,6 +30,9 @@ export function describeLine(error: OperatorError): string {
 export function exitCodeOf(error: OperatorError): ExitCode {
   if (error.code === 'invalid-configuration') return exitCodes.configuration
   if (alreadyRunningCodes.includes(error.code)) return exitCodes.alreadyRunning
+  if (notRunningCodes.includes(error.code)) return exitCodes.notRunning
+  if (error.code.startsWith('no-such-') || error.code === 'unknown-instance') return exitCodes.notFound
+  if (error.code === 'usage') return exitCodes.usage
   // A file named in the configuration, such as the password file.
   return error.place?.line === undefined ? exitCodes.failure : exitCodes.configuration
 }

@@ -1,16 +1,14 @@
 // The default run directory of an account other than root: made private, and refused when it is not ours alone to write.
 import { lstatSync, mkdirSync } from 'node:fs'
 import { OperatorError } from '../base/errors.ts'
-import type { LoadedConfig } from '../config/load-config.ts'
+import type { LoadedFleet } from '../config/load-fleet.ts'
 
 /**
- * Does nothing for root, for a directory of the operator's choice, and when no listener has its socket there.
+ * Does nothing for root, and for a directory of the operator's choice.
  * @throws OperatorError
  */
-export function prepareRunDirectory({ config, paths, isDefaultRunDir }: LoadedConfig, uid: number): void {
-  const { runDir } = paths
-  const isUsed = config.listeners.some(({ enabled, address }) => enabled && address.startsWith(`unix://${runDir}/`))
-  if (uid === 0 || !isDefaultRunDir || !isUsed) return
+export function prepareRunDirectory({ fleet: { runDir }, isDefaultRunDir }: LoadedFleet, uid: number): void {
+  if (uid === 0 || !isDefaultRunDir) return
   const fix = 'name another directory with runDir'
   try {
     mkdirSync(runDir, { recursive: true, mode: 0o700 })

@@ -1,55 +1,41 @@
-// `atoll start`: runs the broker of a configuration in the foreground.
+// `atoll start`: runs the fleet of a configuration, in the foreground or in a process of its own.
 import type { Command } from 'commander'
 import { addConfigOptions } from './config-options.ts'
 import type { ConfigOptions } from './read-config.ts'
 
+interface StartOptions extends ConfigOptions {
+  printConfig?: true
+  detach?: true
+  logFile?: string
+  pidFile?: string
+}
+
 export function registerStart(program: Command): void {
   addConfigOptions(program.command('start'))
-    .description('run the broker in the foreground; SIGHUP reloads, SIGTERM and SIGINT stop')
+    .description('run the brokers of a configuration in the foreground; SIGHUP reloads, SIGTERM and SIGINT stop')
     .option('--print-config', 'print the whole resulting configuration as YAML and start nothing')
+    .option('-d, --detach', 'return when all is ready, and go on in the background')
+    .option('--log-file <file>', "write the daemon's log there (with --detach by default atoll.log in logDir)")
+    .option('--pid-file <file>', 'write the process number there, for those who want it; it is never read')
     .action(start)
 }
 
-async function start(options: ConfigOptions & { printConfig?: true }): Promise<void> {
-  const { readConfig } = await import('./read-config.ts')
-  const loaded = readConfig(options)
+async function start(options: StartOptions): Promise<void> {
   if (options.printConfig) {
+    const { readConfig } = await import('./read-config.ts')
     const { showConfig } = await import('../config/show-config.ts')
-    process.stdout.write(showConfig(loaded.config, loaded.paths))
+    const { config, paths } = readConfig(options)
+    process.stdout.write(showConfig(config, paths))
     return
   }
-  const { createSystemClock } = await import('../base/clock.ts')
-  const { createLog } = await import('../observe/log.ts')
-  const { createServiceNotifier } = await import('../transport/service-notify.ts')
-  const { createInstance } = await import('../instance/instance.ts')
-  const { prepareRunDirectory } = await import('./run-directory.ts')
-  const { runForeground } = await import('./foreground.ts')
+  if (options.detach) {
+    const { startDetached } = await import('./detach.ts')
+    await startDetached(options)
+    return
+  }
+  const { runDaemon } = await import('./run-daemon.ts')
   const { reportError } = await import('./report-error.ts')
-
-  const uid = process.getuid?.() ?? 0
-  prepareRunDirectory(loaded, uid)
-  const clock = createSystemClock()
-  const { level, format } = loaded.config.log
-  const log = createLog(level, format, clock, (line) => process.stdout.write(`${line}\n`))
-  log.info('starting', {
-    instance: loaded.config.name,
-    configuration: loaded.sources.join(', ') || 'built-in defaults',
-  })
-  const instance = createInstance(loaded.config, {
-    clock,
-    log,
-    platform: process.platform,
-    runDir: loaded.paths.runDir,
-    environment: process.env,
-    pid: process.pid,
-  })
-  const code = await runForeground({
-    instance,
-    loaded,
-    log,
-    notifier: createServiceNotifier(process.env, process.pid, log),
-    readAgain: () => readConfig(options),
-  }).catch(reportError)
+  const code = await runDaemon(options).catch(reportError)
   // Not left to the event loop: a broker that has ended must not be kept alive by a handle that someone forgot.
   process.exit(code)
 }

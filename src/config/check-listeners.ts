@@ -5,6 +5,7 @@ import { type ConfigNode, childOf, keyPlaceOf, placeOf, plainValue } from './con
 import { listenerSchema } from './document-schema.ts'
 import type { ListenerConfig } from './instance-config.ts'
 import { listenerKeys, namePattern } from './keys.ts'
+import { isSamePlace } from './same-place.ts'
 import { sectionValues } from './section-values.ts'
 
 export type ListenerAddress =
@@ -20,6 +21,8 @@ export interface AddressGrammar {
   format(address: ListenerAddress): string
   /** Whether only this machine can reach the address. */
   isLoopback(address: ListenerAddress): boolean
+  /** The most bytes of the path of a folder in which a socket file can be made. */
+  readonly socketFolderLimitBytes: number
 }
 
 interface Located {
@@ -125,28 +128,4 @@ function checkConflicts(located: readonly Located[], findings: OperatorError[]):
       ),
     )
   }
-}
-
-function isSamePlace(left: ListenerAddress, right: ListenerAddress): boolean {
-  if (left.kind === 'tcp' && right.kind === 'tcp') {
-    if (left.port === 0 || left.port !== right.port) return false
-    return (
-      hostsOf(left.host).some((host) => hostsOf(right.host).includes(host)) ||
-      covers(left, right) ||
-      covers(right, left)
-    )
-  }
-  if (left.kind === 'unix' && right.kind === 'unix') return left.path === right.path
-  if (left.kind === 'abstract' && right.kind === 'abstract') return left.name === right.name
-  return left.kind === 'fd' && right.kind === 'fd' && left.descriptor === right.descriptor
-}
-
-/** `*` and `::` take every address, `0.0.0.0` those that are not IPv6. */
-function covers(wide: { host: string }, narrow: { host: string }): boolean {
-  if (wide.host === '*' || wide.host === '::') return true
-  return wide.host === '0.0.0.0' && !narrow.host.includes(':')
-}
-
-function hostsOf(host: string): readonly string[] {
-  return host === 'localhost' ? ['localhost', '127.0.0.1', '::1'] : [host]
 }

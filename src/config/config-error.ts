@@ -3,7 +3,17 @@ import { describeOperatorError, OperatorError } from '../base/errors.ts'
 
 const findingsLimit = 100
 
-/** @see findings - in the order of the file, at most one hundred */
+/** Findings of which several may stand at one place: each says something else. */
+const severalAtOnePlace: readonly string[] = [
+  'syntax',
+  'missing-variable',
+  'address-conflict',
+  'directory-conflict',
+  'pool-conflict',
+  'unknown-instance',
+]
+
+/** @see findings - file by file, each in the order of its lines, at most one hundred */
 export class ConfigError extends OperatorError {
   readonly findings: readonly OperatorError[]
 
@@ -23,12 +33,23 @@ function uniqueInOrder(findings: readonly OperatorError[]): OperatorError[] {
     const text =
       place?.line === undefined
         ? describeOperatorError(finding)
-        : JSON.stringify([place.file, place.line, place.column, code, code === 'syntax' ? finding.message : ''])
+        : JSON.stringify([
+            place.file,
+            place.line,
+            place.column,
+            code,
+            severalAtOnePlace.includes(code) && finding.message,
+          ])
     if (!unique.has(text)) unique.set(text, finding)
   }
-  const position = (error: OperatorError) =>
-    (error.place?.line ?? Number.MAX_SAFE_INTEGER) * 1e6 + (error.place?.column ?? 0)
-  const sorted = [...unique.values()].sort((left, right) => position(left) - position(right))
+  const files = new Map<string | undefined, number>()
+  for (const { place } of unique.values()) if (!files.has(place?.file)) files.set(place?.file, files.size)
+  // What has no line comes last: variables of the environment, options, files that cannot be read.
+  const rank = ({ place }: OperatorError) => (place?.line === undefined ? files.size : files.get(place.file)!)
+  const position = ({ place }: OperatorError) => (place?.line ?? 0) * 1e6 + (place?.column ?? 0)
+  const sorted = [...unique.values()].sort(
+    (left, right) => rank(left) - rank(right) || position(left) - position(right),
+  )
   if (sorted.length <= findingsLimit) return sorted
   const more = new OperatorError('too-many-findings', `${sorted.length - findingsLimit} more findings are not shown`)
   return [...sorted.slice(0, findingsLimit), more]

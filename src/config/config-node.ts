@@ -90,7 +90,9 @@ export function mergeNodes(under: ConfigNode, over: ConfigNode): ConfigNode {
     const below = entries.get(name)
     entries.set(name, below === undefined ? entry : { ...entry, value: mergeNodes(below.value, entry.value) })
   }
-  return { ...over, entries }
+  // A map that a variable of the environment has opened stands where the file has it.
+  const { place, baseDirectory } = over.place.line === undefined ? under : over
+  return { kind: 'map', entries, place, baseDirectory }
 }
 
 /**

@@ -7,7 +7,7 @@ import { load } from './fixture.test.ts'
 import { withKeyReference } from './key-reference.ts'
 
 let root = import.meta.dirname
-while (!existsSync(join(root, 'package.json'))) root = dirname(root)
+while (!existsSync(join(root, 'docs/configuration.md'))) root = dirname(root)
 const renew = 'run npm run build && node scripts/generate-docs.mjs'
 
 test('the reference of keys in docs/configuration.md is current', () => {

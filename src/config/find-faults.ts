@@ -4,20 +4,29 @@ import { OperatorError } from '../base/errors.ts'
 import { closestName } from './closest-name.ts'
 import { type ConfigNode, childOf, describeNode, keyPlaceOf, placeOf, plainValue } from './config-node.ts'
 import { documentKeyNames, instanceKeyNames } from './document-schema.ts'
-import { listenerKeys, namePattern, sectionKeys } from './keys.ts'
+import { adminKeys, entryKeys, fileSectionKeys, listenerKeys, namePattern } from './keys.ts'
 import { quote } from './quantities.ts'
+import { entryNamePattern, isExpandable, variableNamePattern } from './variables.ts'
 
 /** Keys that belong to the product, but not to this version. */
-const laterKeys = new Map([
-  ['admin', 'this version has no admin API'],
-  ['templates', 'this version runs one instance and has no templates'],
-  ['template', 'this version runs one instance and has no templates'],
-  ['include', 'this version reads one file and includes no others'],
-])
+const laterKeys = new Map([['admin.http', 'this version manages a fleet through its UNIX socket alone']])
+
+/** Keys whose texts are taken as they stand; everywhere else below an instance `${…}` is replaced later. */
+const fleetKeyNames: readonly unknown[] = ['admin', 'runDir', 'dataDir', 'logDir', 'include']
+
+export interface FaultOptions {
+  /** Whether the tree is as it was written: what holds variables is judged when they have been replaced. */
+  isRaw?: boolean
+  /** Names of keys at the top of the tree, for suggestions. */
+  keyNames?: readonly string[]
+  /** The variables that an entry at this path may set, or null for any. */
+  variablesAt?(path: readonly PropertyKey[]): readonly string[] | null
+}
 
 /** @returns every finding, empty for a faultless tree */
-export function findFaults(schema: z.ZodType, root: ConfigNode): OperatorError[] {
+export function findFaults(schema: z.ZodType, root: ConfigNode, options: FaultOptions = {}): OperatorError[] {
   const findings = checkNames(root)
+  const variablesAt = options.variablesAt ?? (() => [])
   const result = schema.safeParse(plainValue(root))
   if (!result.success) for (const issue of result.error.issues) report(issue, [])
   return findings
@@ -25,10 +34,17 @@ export function findFaults(schema: z.ZodType, root: ConfigNode): OperatorError[]
   function report(issue: z.core.$ZodIssue, prefix: readonly PropertyKey[]): void {
     const path = [...prefix, ...issue.path]
     const node = nodeAt(root, path)
+    if (options.isRaw && isExpandable(node) && !fleetKeyNames.includes(path[0]) && !isEntryKey(path)) return
     switch (issue.code) {
-      case 'unrecognized_keys':
-        for (const key of issue.keys) findings.push(unknownKey(root, path, key))
+      case 'unrecognized_keys': {
+        const variables = variablesAt(path)
+        for (const key of issue.keys) {
+          if (variables !== null && !variables.includes(key)) {
+            findings.push(unknownKey(root, path, key, [...namesAt(path, options.keyNames), ...variables]))
+          }
+        }
         return
+      }
       case 'invalid_union': {
         // A union of an address and a mapping: when the type fits one of them, what is wrong inside it says more.
         const fitting = issue.errors.filter(
@@ -67,33 +83,42 @@ function isStrict(errors: readonly z.core.$ZodIssue[]): boolean {
 /** Names that people choose. Not left to the schema: it passes over `__proto__`. */
 function checkNames(root: ConfigNode): OperatorError[] {
   const findings: OperatorError[] = []
-  const check = (what: string, node: ConfigNode | null) => {
+  const check = (what: string, node: ConfigNode | null, pattern = namePattern) => {
     if (node?.kind !== 'map') return
     for (const [name, { keyPlace }] of node.entries) {
-      if (namePattern.test(name)) continue
-      findings.push(
-        new OperatorError('wrong-name', `${quote(name)} is no name for ${what}`, {
-          place: keyPlace,
-          fix: 'use up to 64 letters, digits, - and _, beginning with a letter or digit',
-        }),
-      )
+      if (pattern.test(name)) continue
+      const fix =
+        pattern === variableNamePattern
+          ? 'use letters, digits and _, beginning with a letter'
+          : 'use up to 64 letters, digits, - and _, beginning with a letter or digit'
+      findings.push(new OperatorError('wrong-name', `${quote(name)} is no name for ${what}`, { place: keyPlace, fix }))
     }
   }
   const instances = childOf(root, 'instances')
-  const parts = [root, childOf(root, 'defaults')]
-  if (instances?.kind === 'map') parts.push(...[...instances.entries.values()].map(({ value }) => value))
-  check('an instance', instances)
-  for (const part of parts) check('a listener', childOf(part, 'listeners'))
+  const templates = childOf(root, 'templates')
+  check('an instance', instances, entryNamePattern)
+  check('a template', templates)
+  for (const part of [root, childOf(root, 'defaults'), ...childrenOf(instances), ...childrenOf(templates)]) {
+    check('a listener', childOf(part, 'listeners'))
+  }
+  for (const template of childrenOf(templates)) check('a variable', childOf(template, 'variables'), variableNamePattern)
   return findings
 }
 
-function unknownKey(root: ConfigNode, path: readonly PropertyKey[], key: string): OperatorError {
+function childrenOf(node: ConfigNode | null): ConfigNode[] {
+  return node?.kind === 'map' ? [...node.entries.values()].map(({ value }) => value) : []
+}
+
+function unknownKey(
+  root: ConfigNode,
+  path: readonly PropertyKey[],
+  key: string,
+  names: readonly string[],
+): OperatorError {
   const place = keyPlaceOf(root, path, key)
-  const later = laterKeys.get(key)
-  if (later !== undefined && !isInSection(path)) {
-    return new OperatorError('not-in-this-version', later, { place, fix: `take ${key} out` })
-  }
-  const near = closestName(key, namesAt(path))
+  const later = laterKeys.get([...path, key].join('.'))
+  if (later !== undefined) return new OperatorError('not-in-this-version', later, { place, fix: `take ${key} out` })
+  const near = closestName(key, names)
   const elsewhere = near === null ? sectionOf(key) : null
   const meant = near ?? elsewhere
   return new OperatorError('unknown-key', `unknown key ${quote(key)}`, {
@@ -103,24 +128,32 @@ function unknownKey(root: ConfigNode, path: readonly PropertyKey[], key: string)
 }
 
 function withoutInstance(path: readonly PropertyKey[]): readonly PropertyKey[] {
-  return path[0] === 'defaults' ? path.slice(1) : path[0] === 'instances' ? path.slice(2) : path
+  if (path[0] === 'defaults') return path.slice(1)
+  return path[0] === 'instances' || path[0] === 'templates' ? path.slice(2) : path
 }
 
-function isInSection(path: readonly PropertyKey[]): boolean {
-  return withoutInstance(path).length > 0
-}
-
-function namesAt(path: readonly PropertyKey[]): readonly string[] {
+/** `count` and its like are needed before anything is replaced. */
+function isEntryKey(path: readonly PropertyKey[]): boolean {
   const inner = withoutInstance(path)
-  if (inner.length === 0) return path.length === 0 ? documentKeyNames : instanceKeyNames
+  return inner.length === 1 && Object.hasOwn(entryKeys, inner[0]!)
+}
+
+function namesAt(path: readonly PropertyKey[], keyNames: readonly string[] = documentKeyNames): readonly string[] {
+  if (path.length === 0) return keyNames
+  const inner = withoutInstance(path)
+  if (inner.length === 0) {
+    if (path[0] === 'instances') return [...instanceKeyNames, ...Object.keys(entryKeys)]
+    return path[0] === 'templates' ? [...instanceKeyNames, 'variables'] : instanceKeyNames
+  }
   if (inner[0] === 'listeners') return Object.keys(listenerKeys)
-  const section = Object.entries(sectionKeys).find(([name]) => name === inner[0])
+  if (path[0] === 'admin') return Object.keys(adminKeys)
+  const section = Object.entries(fileSectionKeys).find(([name]) => name === inner[0])
   return section === undefined ? [] : Object.keys(section[1])
 }
 
 /** Where a key would belong that stands in the wrong section: `limits.connections`. */
 function sectionOf(key: string): string | null {
-  for (const [section, table] of Object.entries(sectionKeys)) {
+  for (const [section, table] of Object.entries(fileSectionKeys)) {
     if (Object.hasOwn(table, key)) return `${section}.${key}`
   }
   return Object.hasOwn(listenerKeys, key) ? `listeners.NAME.${key}` : null

@@ -6,7 +6,8 @@ import { after } from 'node:test'
 import { OperatorError } from '../base/errors.ts'
 import type { AddressGrammar, ListenerAddress } from './check-listeners.ts'
 import { ConfigError } from './config-error.ts'
-import { type LoadedConfig, type LoadOptions, loadConfig } from './load-config.ts'
+import { type LoadedConfig, loadConfig } from './load-config.ts'
+import { type LoadedFleet, type LoadOptions, loadFleet } from './load-fleet.ts'
 
 export const grammar: AddressGrammar = {
   parse(text, { port, place }): ListenerAddress {
@@ -26,6 +27,7 @@ export const grammar: AddressGrammar = {
   },
   isLoopback: (address) =>
     address.kind !== 'fd' && (address.kind !== 'tcp' || /^(127\.|::1$|localhost$)/.test(address.host)),
+  socketFolderLimitBytes: 80,
 }
 
 const folder = mkdtempSync(join(tmpdir(), 'atoll-config-'))
@@ -38,9 +40,18 @@ export function fileWith(text: string | Buffer, extension = 'yaml'): string {
   return file
 }
 
-/** Loads `text` as a file, or no file for null. */
+/** Loads `text` as a file, or no file for null: the one instance that it describes. */
 export function load(text: string | null, extension = 'yaml', options: Partial<LoadOptions> = {}): LoadedConfig {
-  return loadConfig({
+  return loadConfig(loadOptions(text, extension, options))
+}
+
+/** Loads `text` as a file, or no file for null. */
+export function loadAll(text: string | null, extension = 'yaml', options: Partial<LoadOptions> = {}): LoadedFleet {
+  return loadFleet(loadOptions(text, extension, options))
+}
+
+function loadOptions(text: string | null, extension: string, options: Partial<LoadOptions>): LoadOptions {
+  return {
     file: text === null ? null : fileWith(text, extension),
     environment: { HOME: '/home/user' },
     listen: [],
@@ -49,7 +60,7 @@ export function load(text: string | null, extension = 'yaml', options: Partial<L
     uid: 1000,
     grammar,
     ...options,
-  })
+  }
 }
 
 /** The findings of a file that must be refused, as `line:column key code`. */
@@ -67,7 +78,7 @@ export function findings(
   options: Partial<LoadOptions> = {},
 ): readonly OperatorError[] {
   try {
-    load(text, extension, options)
+    loadAll(text, extension, options)
   } catch (error) {
     if (error instanceof ConfigError) return error.findings
     throw error

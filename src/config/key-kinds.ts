@@ -33,15 +33,20 @@ export interface Key<Field extends string, Input, Output> {
   /** As people write it; undefined for a key that must be given. */
   default: Input | undefined
   description: string
+  takesEffect: TakesEffect
 }
+
+/** When a new value counts: at once, or when the instance, or the whole daemon, starts the next time. */
+export type TakesEffect = 'at once' | 'after a restart' | 'after a restart of the daemon'
 
 export function key<Field extends string, Input, Output>(
   field: Field,
   kind: Kind<Input, Output>,
   defaultValue: NoInfer<Input> | undefined,
   description: string,
+  takesEffect: TakesEffect = 'at once',
 ): Key<Field, Input, Output> {
-  return { field, kind, default: defaultValue, description }
+  return { field, kind, default: defaultValue, description, takesEffect }
 }
 
 /** Whole number from `minimum` to `maximum`. */
@@ -78,6 +83,15 @@ export function size(minimumBytes: number, maximumBytes: number): Kind<number | 
     read: (value) => inRange(parseSize(value), minimumBytes, maximumBytes, formatSize),
     show: formatSize,
     fromText: numberFromText,
+  }
+}
+
+/** Also 0, which stands for none, of a kind that begins higher. */
+export function orZero(kind: Kind<number | string, number>): Kind<number | string, number> {
+  return {
+    ...kind,
+    title: `${kind.title}, or 0`,
+    read: (value) => (value === 0 || value === '0' ? 0 : kind.read(value)),
   }
 }
 
@@ -185,6 +199,24 @@ export function listOf<const Word extends string>(words: readonly Word[]): Kind<
     },
     show: (output) => output,
     fromText: (value) => value.split(',').map((item) => item.trim()),
+  }
+}
+
+/** A list of names that people have chosen, as of instances; one name needs no list. */
+export function namesOf(what: string, pattern: RegExp, limit: number): Kind<readonly string[] | string, string[]> {
+  const name = z.string({ error: `expected the name of ${what}` })
+  return {
+    title: 'list of names',
+    input: z.union([name, z.array(name)], { error: `expected a list of names of ${what}` }),
+    read(value) {
+      const names = typeof value === 'string' ? [value] : value
+      if (names.length > limit) throw new ValueError('out-of-range', `more than ${limit} names`)
+      const wrong = names.find((one) => !pattern.test(one))
+      if (wrong !== undefined) throw new ValueError('wrong-name', `${quote(wrong)} is no name of ${what}`)
+      return [...new Set(names)]
+    },
+    show: (output) => output,
+    fromText: (value) => (value === '' ? [] : value.split(',').map((item) => item.trim())),
   }
 }
 

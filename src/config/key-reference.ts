@@ -1,23 +1,34 @@
 // The reference of all keys in Markdown, for docs/configuration.md.
 import {
+  adminKeys,
   authKeys,
   directoryKeys,
+  entryKeys,
   featureKeys,
   instanceKeys,
   type KeyTable,
   limitKeys,
   listenerKeys,
   logKeys,
+  memberDirectoryKeys,
+  memberKeys,
+  processLimitKeys,
+  restartKeys,
 } from './keys.ts'
 
 const sections: readonly { title: string; prefix: string; table: KeyTable }[] = [
   { title: 'Listeners', prefix: 'listeners.NAME.', table: listenerKeys },
   { title: 'Authentication and access', prefix: 'auth.', table: authKeys },
-  { title: 'Limits', prefix: 'limits.', table: limitKeys },
+  { title: 'Limits', prefix: 'limits.', table: { ...limitKeys, ...processLimitKeys } },
   { title: 'Features', prefix: 'features.', table: featureKeys },
   { title: 'Log', prefix: 'log.', table: logKeys },
   { title: 'The instance', prefix: '', table: instanceKeys },
+  { title: 'How a fleet runs an instance', prefix: '', table: memberKeys },
+  { title: 'After a crash', prefix: 'restart.', table: restartKeys },
+  { title: 'Folders of an instance', prefix: 'instances.NAME.', table: memberDirectoryKeys },
+  { title: 'Entries of instances', prefix: 'instances.NAME.', table: entryKeys },
   { title: 'Folders (top level only)', prefix: '', table: directoryKeys },
+  { title: 'Administration (top level only)', prefix: 'admin.', table: adminKeys },
 ]
 
 /** Between these two lines of a page stands what is generated. */
@@ -29,9 +40,15 @@ export function keyReferenceText(): string {
   const parts = sections.map(({ title, prefix, table }) => {
     const rows = Object.entries(table).map(
       ([name, row]) =>
-        `| \`${prefix}${name}\` | ${row.kind.title} | ${defaultText(row.default)} | ${row.description} |`,
+        `| \`${prefix}${name}\` | ${row.kind.title} | ${defaultText(row.default)} | ${row.description} | ${row.takesEffect} |`,
     )
-    return [`### ${title}`, '', '| Key | Value | Default | Meaning |', '|---|---|---|---|', ...rows].join('\n')
+    return [
+      `### ${title}`,
+      '',
+      '| Key | Value | Default | Meaning | A change counts |',
+      '|---|---|---|---|---|',
+      ...rows,
+    ].join('\n')
   })
   return `${parts.join('\n\n')}\n`
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { findings, load } from './fixture.test.ts'
-import { directoryKeys, instanceKeys, type KeyTable, listenerKeys, sectionKeys } from './keys.ts'
+import { findings, loadAll } from './fixture.test.ts'
+import { adminKeys, directoryKeys, fileInstanceKeys, fileSectionKeys, type KeyTable, listenerKeys } from './keys.ts'
 
 interface Sample {
   accepted: unknown
@@ -71,23 +71,48 @@ const samples: Record<string, Sample> = {
   'log.format': sample('json', 'json', 'xml', 'wrong-value'),
   durability: sample('memory', 'memory', 'disk', 'wrong-value'),
   gracePeriod: sample('1m', 60, '2h', 'out-of-range'),
-  runDir: sample('/run/x', undefined, 7, 'wrong-type'),
-  dataDir: sample('/data', undefined, [], 'wrong-type'),
-  logDir: sample('/log', undefined, {}, 'wrong-type'),
+  'limits.heap': sample('64MiB', 64 * 1024 ** 2, '1MiB', 'out-of-range'),
+  isolation: sample('process', 'process', 'thread', 'wrong-value'),
+  pool: sample('small', 'small', 'a b', 'wrong-name'),
+  poolSize: sample(10, 10, 0, 'out-of-range'),
+  start: sample('manual', 'manual', 'never', 'wrong-value'),
+  stopWhenIdle: sample('10m', 600, '10 min', 'wrong-unit'),
+  after: sample([], [], [1], 'wrong-type'),
+  user: sample('atoll', 'atoll', 'a b', 'wrong-value'),
+  group: sample(1000, '1000', true, 'wrong-type'),
+  nice: sample(-20, -20, 20, 'out-of-range'),
+  'restart.backoff': sample('5s', 5, '2h', 'out-of-range'),
+  'restart.backoffLimit': sample('2m', 120, '2d', 'out-of-range'),
+  'restart.burst': sample(0, 0, -1, 'out-of-range'),
+  'restart.within': sample('10s', 10, 0, 'out-of-range'),
+  'admin.listen': sample('unix:///a.sock', 'unix:///a.sock', 'tcp://127.0.0.1:1', 'address-unsupported'),
+  'admin.mode': sample('0660', 0o660, 660, 'wrong-type'),
+  runDir: sample('/run/x', '/run/x', 7, 'wrong-type'),
+  dataDir: sample('/data', '/data/default', [], 'wrong-type'),
+  logDir: sample('/log', '/log/default', {}, 'wrong-type'),
 }
 
 const tables: Record<string, KeyTable> = {
   'listeners.l.': listenerKeys,
-  'auth.': sectionKeys.auth,
-  'limits.': sectionKeys.limits,
-  'features.': sectionKeys.features,
-  'log.': sectionKeys.log,
-  '': { ...instanceKeys, ...directoryKeys },
+  ...Object.fromEntries(Object.entries(fileSectionKeys).map(([section, table]) => [`${section}.`, table])),
+  'admin.': adminKeys,
+  '': { ...fileInstanceKeys, ...directoryKeys },
+}
+
+/** What another key must say for this one to have an effect. */
+const companions: Record<string, object> = {
+  pool: { isolation: 'shared' },
+  poolSize: { isolation: 'shared' },
+  user: { isolation: 'process' },
+  group: { isolation: 'process' },
+  nice: { isolation: 'process' },
+  'limits.heap': { isolation: 'process' },
+  stopWhenIdle: { start: 'on-demand' },
 }
 
 function documentWith(path: string, value: unknown): string {
-  const base = path.startsWith('listeners.') ? { listeners: { l: { address: 'local:/l.sock' } } } : {}
-  const document: Record<string, unknown> = base
+  const base = path.startsWith('listeners.') ? { listeners: { l: { address: 'local:/l.sock' } } } : companions[path]
+  const document: Record<string, unknown> = { ...base }
   const steps = path.split('.')
   let at = document
   for (const step of steps.slice(0, -1)) {
@@ -112,15 +137,24 @@ test('every key has a sample, a description and a default that it would take its
 
 for (const [path, { accepted, resolved, rejected, code }] of Object.entries(samples)) {
   test(`${path} is read, and refused when wrong`, () => {
-    const { config } = load(documentWith(path, accepted), 'json')
+    const { fleet } = loadAll(documentWith(path, accepted), 'json')
+    const [member] = fleet.members
+    const { config } = member!
     const [section, ...rest] = path.split('.')
     const name = rest.at(-1) ?? section!
     if (resolved !== undefined) {
       const table =
-        Object.entries(tables).find(([prefix]) => prefix !== '' && path.startsWith(prefix))?.[1] ?? instanceKeys
-      const field = (table as KeyTable)[name]!.field
-      const part = section === 'listeners' ? config.listeners[0] : rest.length > 0 ? config[section as 'log'] : config
-      assert.deepEqual((part as unknown as Record<string, unknown>)[field], resolved)
+        Object.entries(tables).find(([prefix]) => prefix !== '' && path.startsWith(prefix))?.[1] ?? tables['']!
+      const { field } = table[name]!
+      const parts =
+        section === 'listeners'
+          ? [config.listeners[0]]
+          : rest.length > 0
+            ? [config, member, fleet].map((part) => (part as unknown as Record<string, object>)[section!])
+            : []
+      // A key of one section may be a field of another part: the first that has it.
+      const values = [...parts, config, member, fleet].filter((part) => part !== undefined && field in part)
+      assert.deepEqual((values[0] as unknown as Record<string, unknown>)[field], resolved)
     }
     const found = findings(documentWith(path, rejected), 'json')
     assert.deepEqual(

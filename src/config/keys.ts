@@ -10,7 +10,9 @@ import {
   key,
   level,
   listOf,
+  namesOf,
   nullable,
+  orZero,
   permissions,
   size,
   text,
@@ -284,12 +286,178 @@ export const instanceKeys = {
     choice(['memory', 'os', 'fsync']),
     'memory',
     'What an acknowledgement means. This version keeps everything in memory: after a restart sessions, queued and retained messages are gone. `os` and `fsync` are refused.',
+    'after a restart',
   ),
   gracePeriod: key(
     'gracePeriodSeconds',
     duration(0, 3600),
     '10s',
     'How long a stop may take before what is left is cut off.',
+  ),
+} as const satisfies KeyTable
+
+/** Names of listeners and instances: they become parts of paths, of environment variables and of key paths. */
+export const namePattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/
+
+const restart = 'after a restart'
+
+/** Keys by which a fleet runs an instance. A program that embeds a broker runs it itself and has none of them. */
+export const memberKeys = {
+  isolation: key(
+    'isolation',
+    nullable(choice(['process', 'shared', 'inline'])),
+    null,
+    'Where the instance runs: `process`, a process of its own; `shared`, a process together with others of its pool; `inline`, the daemon itself. By default `inline` when there is one instance and `process` when there are several.',
+    restart,
+  ),
+  pool: key(
+    'pool',
+    text('name', (value) => {
+      if (!namePattern.test(value)) throw new ValueError('wrong-name', 'a pool is named like an instance')
+    }),
+    'default',
+    'With `isolation: shared`: instances of the same pool share processes.',
+    restart,
+  ),
+  poolSize: key(
+    'poolSize',
+    count(1, 10_000),
+    250,
+    'With `isolation: shared`: the most instances in one process of the pool.',
+    restart,
+  ),
+  start: key(
+    'start',
+    choice(['always', 'on-demand', 'manual']),
+    'always',
+    '`always`: together with the fleet; `on-demand`: at the first connection to one of its listeners; `manual`: only when told to.',
+  ),
+  stopWhenIdle: key(
+    'stopWhenIdleSeconds',
+    duration(0, 30 * 86_400),
+    0,
+    'With `start: on-demand`: stops the instance after so long without a connection; 0 for never.',
+  ),
+  after: key(
+    'after',
+    namesOf('an instance', namePattern, 100),
+    [],
+    'Instances that are started before this one. All others start at the same time.',
+  ),
+  user: key(
+    'user',
+    nullable(account()),
+    null,
+    'With `isolation: process`, and only as root: account under which the instance runs.',
+    restart,
+  ),
+  group: key(
+    'group',
+    nullable(account()),
+    null,
+    'With `isolation: process`, and only as root: group under which the instance runs.',
+    restart,
+  ),
+  nice: key(
+    'nice',
+    count(-20, 19),
+    0,
+    'With `isolation: process`: priority of the process, from -20 (first) to 19 (last). Less than 0 needs root.',
+    restart,
+  ),
+} as const satisfies KeyTable
+
+/** What a crash leads to. */
+export const restartKeys = {
+  backoff: key(
+    'backoffSeconds',
+    duration(0, 3600),
+    '1s',
+    'Wait before the first restart; doubled before each further one.',
+  ),
+  backoffLimit: key('backoffLimitSeconds', duration(0, 86_400), '1m', 'Longest wait before a restart.'),
+  burst: key(
+    'burst',
+    count(0, 1000),
+    5,
+    'Crashes within `restart.within`, after which the instance is left as failed.',
+  ),
+  within: key('burstSeconds', duration(1, 86_400), '1m', 'See `restart.burst`.'),
+} as const satisfies KeyTable
+
+/** Limits of the process in which an instance runs. They stand in `limits` too. */
+export const processLimitKeys = {
+  heap: key(
+    'heapBytes',
+    orZero(size(32 * 1024 ** 2, 64 * gibibyte)),
+    0,
+    "With `isolation: process`: limit of the JavaScript heap; 0 for Node's own.",
+    restart,
+  ),
+} as const satisfies KeyTable
+
+/** Folders of one instance. At the top level the same keys name the folders that these are made in. */
+export const memberDirectoryKeys = {
+  dataDir: key(
+    'dataDir',
+    nullable(text('path')),
+    null,
+    'Folder of the data of this instance; by default one of its name in the `dataDir` of the top level.',
+    restart,
+  ),
+  logDir: key(
+    'logDir',
+    nullable(text('path')),
+    null,
+    'Folder of the log of this instance; by default one of its name in the `logDir` of the top level.',
+    restart,
+  ),
+} as const satisfies KeyTable
+
+/** Keys of an entry below `instances` that say which instances it stands for. */
+export const entryKeys = {
+  template: key(
+    'template',
+    nullable(text('name')),
+    null,
+    'Template that the instance is made from; what the instance says itself wins.',
+    restart,
+  ),
+  count: key(
+    'count',
+    nullable(count(1, 10_000)),
+    null,
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: this is what people write
+    'Makes so many instances of this entry, whose name holds `${index}`, as `plant-${index}`.',
+    restart,
+  ),
+  index: key(
+    'index',
+    nullable(count(0, 1_000_000)),
+    null,
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: this is what people write
+    'Value of `${index}`, with `count` that of the first instance. By default the first entry of a template gets 0, and each other one goes on where the one before it ended.',
+    restart,
+  ),
+} as const satisfies KeyTable
+
+const daemon = 'after a restart of the daemon'
+
+/** Where the fleet is managed. */
+export const adminKeys = {
+  listen: key(
+    'listen',
+    nullable(text('address')),
+    null,
+    'UNIX socket of the admin API, `unix:///path`; by default `admin.sock` in `runDir`.',
+    daemon,
+  ),
+  mode: key(
+    'mode',
+    permissions(),
+    '0600',
+    'Permission bits of that socket; whoever may write to it manages the fleet.',
+    daemon,
   ),
 } as const satisfies KeyTable
 
@@ -300,13 +468,21 @@ export const directoryKeys = {
     nullable(text('path')),
     null,
     'Folder of UNIX sockets and other files that live as long as the process.',
+    daemon,
   ),
-  dataDir: key('dataDir', nullable(text('path')), null, 'Folder of stored data. Nothing is stored in this version.'),
+  dataDir: key(
+    'dataDir',
+    nullable(text('path')),
+    null,
+    'Folder in which each instance has a folder of its name for its data. Nothing is stored in this version.',
+    restart,
+  ),
   logDir: key(
     'logDir',
     nullable(text('path')),
     null,
-    'Folder of log files. The log goes to the standard output in this version.',
+    'Folder in which each instance has a folder of its name for its log.',
+    restart,
   ),
 } as const satisfies KeyTable
 
@@ -317,7 +493,17 @@ export const sectionKeys = {
   log: logKeys,
 } as const satisfies Record<string, KeyTable>
 
-/** One instance as a file or a program describes it. */
+/** The sections of an instance in a file: all that a broker has, and how a fleet runs it. */
+export const fileSectionKeys = {
+  ...sectionKeys,
+  limits: { ...limitKeys, ...processLimitKeys },
+  restart: restartKeys,
+} as const satisfies Record<string, KeyTable>
+
+/** The keys of an instance in a file that stand in no section. */
+export const fileInstanceKeys = { ...instanceKeys, ...memberKeys, ...memberDirectoryKeys } as const satisfies KeyTable
+
+/** One instance as a program describes it. */
 export type InstanceInput = {
   listeners?: Record<string, string | SectionInput<typeof listenerKeys>>
   auth?: SectionInput<typeof authKeys>
@@ -325,6 +511,3 @@ export type InstanceInput = {
   features?: SectionInput<typeof featureKeys>
   log?: SectionInput<typeof logKeys>
 } & SectionInput<typeof instanceKeys>
-
-/** Names of listeners and instances: they become parts of paths, of environment variables and of key paths. */
-export const namePattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/

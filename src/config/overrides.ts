@@ -1,10 +1,18 @@
 // What the environment and the command line say on top of the file: ATOLL_LIMITS__QUEUE_MESSAGES=5, limits.queueMessages=5.
-// Knows no process: it is given the variables.
+// The result is a tree of its own, to be laid over what the files say. Knows no process: it is given the variables.
 import { OperatorError, type Place } from '../base/errors.ts'
 import { closestName } from './closest-name.ts'
-import { type ConfigNode, childOf, emptyMap, type MapNode, withValue } from './config-node.ts'
+import { type ConfigNode, emptyMap, type MapNode, withValue } from './config-node.ts'
 import type { Key } from './key-kinds.ts'
-import { directoryKeys, instanceKeys, type KeyTable, listenerKeys, namePattern, sectionKeys } from './keys.ts'
+import {
+  adminKeys,
+  directoryKeys,
+  fileInstanceKeys,
+  fileSectionKeys,
+  type KeyTable,
+  listenerKeys,
+  namePattern,
+} from './keys.ts'
 import { quote } from './quantities.ts'
 
 const prefix = 'ATOLL_'
@@ -13,27 +21,31 @@ const reserved: readonly string[] = ['ATOLL_ADMIN', 'ATOLL_CONFIG']
 /** Kubernetes puts these into every container beside a service that is called `atoll`. */
 const kubernetes = /^ATOLL_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$/
 
-const topTable: KeyTable = { ...instanceKeys, ...directoryKeys }
-const tables = new Map<string, KeyTable>(Object.entries(sectionKeys))
+/** Names of all instances, and of the listeners that the files give each. */
+export type KnownInstances = ReadonlyMap<string, readonly string[]>
 
-/** Lays the `ATOLL_…` variables of `environment` over `root`. */
-export function applyEnvironment(
-  root: MapNode,
+const topTable: KeyTable = { ...fileInstanceKeys, ...directoryKeys }
+const sections = new Map<string, KeyTable>(Object.entries(fileSectionKeys))
+const admin: KeyTable = adminKeys
+
+/** What the `ATOLL_…` variables of `environment` say. */
+export function readEnvironment(
   environment: Readonly<Record<string, string | undefined>>,
+  known: KnownInstances,
   baseDirectory: string,
   findings: OperatorError[],
 ): { root: MapNode; applied: string[] } {
-  let result = root
+  let root = emptyMap(baseDirectory)
   const applied: string[] = []
   for (const variable of Object.keys(environment).sort()) {
     const text = environment[variable]
     if (text === undefined || !variable.startsWith(prefix)) continue
     if (reserved.includes(variable) || kubernetes.test(variable)) continue
-    const path = pathOfVariable(variable, result)
+    const path = pathOfVariable(variable, known)
     const place: Place = { file: variable }
-    const row = path === null ? null : keyAt(path)
+    const row = path === null ? null : keyAt(path, known)
     if (path === null || row === null) {
-      const near = closestName(variable, knownVariables(result))
+      const near = closestName(variable, knownVariables(variable, known))
       findings.push(
         new OperatorError('unknown-variable', 'no configuration key has this environment variable', {
           place,
@@ -42,16 +54,18 @@ export function applyEnvironment(
       )
       continue
     }
-    result = withOverride(result, path, row, text, place, baseDirectory)
+    if (needsInstance(path, known, place, variableOfPath(['instances', 'NAME', ...path]), findings)) continue
+    root = withOverride(root, path, row, text, place, baseDirectory)
     applied.push(variable)
   }
-  return { root: result, applied }
+  return { root, applied }
 }
 
-/** Lays `key.path=value` of the command line over `root`. */
+/** What `key.path=value` of the command line says, laid over `root`. */
 export function applySettings(
   root: MapNode,
   settings: readonly string[],
+  known: KnownInstances,
   baseDirectory: string,
   findings: OperatorError[],
 ): MapNode {
@@ -65,9 +79,9 @@ export function applySettings(
       continue
     }
     const path = keyText.split('.')
-    const row = keyAt(path)
+    const row = keyAt(path, known)
     if (row === null) {
-      const near = closestName(keyText, knownPaths(result))
+      const near = closestName(keyText, knownPaths(path, known))
       findings.push(
         new OperatorError('unknown-key', `unknown key ${quote(keyText)}`, {
           place,
@@ -76,21 +90,35 @@ export function applySettings(
       )
       continue
     }
+    if (needsInstance(path, known, place, `instances.NAME.${keyText}`, findings)) continue
     result = withOverride(result, path, row, setting.slice(equals + 1), place, baseDirectory)
   }
   return result
 }
 
-/** Replaces all listeners by one for each address: listen1, listen2 … */
-export function applyListen(root: MapNode, addresses: readonly string[], baseDirectory: string): MapNode {
-  if (addresses.length === 0) return root
+/** The listeners that `--listen` puts into the place of all others: listen1, listen2 … */
+export function listenersOf(addresses: readonly string[], baseDirectory: string): MapNode {
   let listeners = emptyMap(baseDirectory, { file: '--listen', key: 'listeners' })
   for (const [index, address] of addresses.entries()) {
     const name = `listen${index + 1}`
     const place: Place = { file: '--listen', key: `listeners.${name}` }
-    listeners = withValue(listeners, [name], { kind: 'scalar', value: address, place, baseDirectory })
+    listeners = withValue(listeners, [name, 'address'], { kind: 'scalar', value: address, place, baseDirectory })
   }
-  return withValue(root, ['listeners'], listeners)
+  return listeners
+}
+
+/** What is said of all instances can be no listener: two cannot listen in one place. */
+function needsInstance(
+  path: readonly string[],
+  known: KnownInstances,
+  place: Place,
+  better: string,
+  findings: OperatorError[],
+): boolean {
+  if (path[0] !== 'listeners' || known.size <= 1) return false
+  const message = `there are ${known.size} instances, and a listener belongs to one`
+  findings.push(new OperatorError('wrong-place', message, { place, fix: `name the instance: ${better}` }))
+  return true
 }
 
 function withOverride(
@@ -101,18 +129,9 @@ function withOverride(
   place: Place,
   baseDirectory: string,
 ): MapNode {
-  let base = root
-  if (path[0] === 'listeners') {
-    // The short form has no room for a second key.
-    const listenerPath = path.slice(0, 2)
-    const listener = childOf(childOf(root, 'listeners'), path[1]!)
-    if (listener?.kind === 'scalar') {
-      const long = withValue(emptyMap(listener.baseDirectory, listener.place), ['address'], listener)
-      base = withValue(root, listenerPath, long)
-    }
-  }
-  const target = path[0] === 'listeners' && path.length === 2 ? [...path, 'address'] : path
-  return withValue(base, target, nodeOf(row.kind.fromText(text), { ...place, key: target.join('.') }, baseDirectory))
+  const { inner } = splitPath(path)
+  const target = inner[0] === 'listeners' && inner.length === 2 ? [...path, 'address'] : path
+  return withValue(root, target, nodeOf(row.kind.fromText(text), { ...place, key: target.join('.') }, baseDirectory))
 }
 
 function nodeOf(value: unknown, place: Place, baseDirectory: string): ConfigNode {
@@ -122,15 +141,26 @@ function nodeOf(value: unknown, place: Place, baseDirectory: string): ConfigNode
   return { kind: 'scalar', value: value as string | number | boolean | null, place, baseDirectory }
 }
 
-/** The row of a path: `durability`, `limits.memory`, `listeners.NAME.mode`; `listeners.NAME` itself stands for its address. */
-function keyAt(path: readonly string[]): Key<string, unknown, unknown> | null {
-  if (path[0] === 'listeners') {
-    if (path.length < 2 || path.length > 3 || !namePattern.test(path[1]!)) return null
-    return rowOf(listenerKeys, path[2] ?? 'address')
+/** `instances.NAME.limits.memory` → NAME and `limits.memory`; a path of no single instance is all its own. */
+function splitPath(path: readonly string[]): { instance: string | null; inner: readonly string[] } {
+  return path[0] === 'instances' ? { instance: path[1] ?? '', inner: path.slice(2) } : { instance: null, inner: path }
+}
+
+/**
+ * The row of a path: `durability`, `limits.memory`, `listeners.NAME.mode`, each also behind `instances.NAME`;
+ * `listeners.NAME` itself stands for its address.
+ */
+function keyAt(path: readonly string[], known: KnownInstances): Key<string, unknown, unknown> | null {
+  const { instance, inner } = splitPath(path)
+  if (instance !== null && !known.has(instance)) return null
+  if (inner[0] === 'listeners') {
+    if (inner.length < 2 || inner.length > 3 || !namePattern.test(inner[1]!)) return null
+    return rowOf(listenerKeys, inner[2] ?? 'address')
   }
-  if (path.length === 1) return rowOf(topTable, path[0]!)
-  const table = path.length === 2 ? tables.get(path[0]!) : undefined
-  return table === undefined ? null : rowOf(table, path[1]!)
+  if (inner.length === 1) return rowOf(instance === null ? topTable : fileInstanceKeys, inner[0]!)
+  if (inner.length !== 2) return null
+  const table = instance === null && inner[0] === 'admin' ? admin : sections.get(inner[0]!)
+  return table === undefined ? null : rowOf(table, inner[1]!)
 }
 
 function rowOf(table: KeyTable, name: string): Key<string, unknown, unknown> | null {
@@ -138,34 +168,46 @@ function rowOf(table: KeyTable, name: string): Key<string, unknown, unknown> | n
 }
 
 /** `ATOLL_LISTENERS__LOCAL__MAX_CONNECTIONS` → listeners, local, maxConnections. Two underscores part the levels. */
-function pathOfVariable(variable: string, root: MapNode): string[] | null {
+function pathOfVariable(variable: string, known: KnownInstances): string[] | null {
   const levels = variable.slice(prefix.length).split('__')
+  if (levels[0] !== 'INSTANCES') return pathOfLevels(levels, [...known.values()].flat(), topTable)
+  // Names of instances may hold two underscores themselves.
+  for (let end = 2; end < levels.length; end++) {
+    const level = levels.slice(1, end).join('__')
+    const names = [...known.keys()].filter((name) => levelOfChosen(name) === level)
+    if (names.length !== 1) continue
+    const inner = pathOfLevels(levels.slice(end), known.get(names[0]!)!, fileInstanceKeys)
+    if (inner !== null) return ['instances', names[0]!, ...inner]
+  }
+  return null
+}
+
+function pathOfLevels(levels: readonly string[], listeners: readonly string[], table: KeyTable): string[] | null {
   if (levels[0] === 'LISTENERS') {
     const [, listener, keyLevel, ...more] = levels
     if (listener === undefined || listener === '' || more.length > 0) return null
-    const path = ['listeners', listenerNamed(listener, root)]
+    const path = ['listeners', listenerNamed(listener, listeners)]
     if (keyLevel === undefined) return path
     const name = nameOfLevel(keyLevel, Object.keys(listenerKeys))
     return name === null ? null : [...path, name]
   }
   if (levels.length === 1) {
-    const name = nameOfLevel(levels[0]!, Object.keys(topTable))
+    const name = nameOfLevel(levels[0]!, Object.keys(table))
     return name === null ? null : [name]
   }
-  const section = nameOfLevel(levels[0]!, [...tables.keys()])
+  const section = nameOfLevel(levels[0]!, [...sections.keys(), 'admin'])
   if (section === null || levels.length !== 2) return null
-  const name = nameOfLevel(levels[1]!, Object.keys(tables.get(section)!))
+  const name = nameOfLevel(levels[1]!, Object.keys(sections.get(section) ?? admin))
   return name === null ? null : [section, name]
 }
 
 /** A listener of the file whose name is written like that in a variable; else a new one in small letters. */
-function listenerNamed(level: string, root: MapNode): string {
-  const listeners = childOf(root, 'listeners')
-  const names = listeners?.kind === 'map' ? [...listeners.entries.keys()] : []
-  return names.find((name) => listenerLevel(name) === level.toUpperCase()) ?? level.toLowerCase()
+function listenerNamed(level: string, names: readonly string[]): string {
+  return names.find((name) => levelOfChosen(name) === level.toUpperCase()) ?? level.toLowerCase()
 }
 
-function listenerLevel(name: string): string {
+/** The name of an instance or a listener. */
+function levelOfChosen(name: string): string {
   return name.toUpperCase().replaceAll('-', '_')
 }
 
@@ -180,22 +222,31 @@ function levelOfName(name: string): string {
 
 /** The environment variable of a key path. */
 export function variableOfPath(path: readonly string[]): string {
-  const levels = path.map((step, index) =>
-    path[0] === 'listeners' && index === 1 ? listenerLevel(step) : levelOfName(step),
-  )
-  return prefix + levels.join('__')
+  const isChosen = (index: number) => path[index - 1] === 'listeners' || (index === 1 && path[0] === 'instances')
+  return prefix + path.map((step, index) => (isChosen(index) ? levelOfChosen(step) : levelOfName(step))).join('__')
 }
 
-function knownPaths(root: MapNode): string[] {
-  const listeners = childOf(root, 'listeners')
-  const names = listeners?.kind === 'map' ? [...listeners.entries.keys()] : []
-  return [
-    ...Object.keys(topTable),
-    ...[...tables].flatMap(([section, table]) => Object.keys(table).map((name) => `${section}.${name}`)),
-    ...names.flatMap((listener) => Object.keys(listenerKeys).map((name) => `listeners.${listener}.${name}`)),
+/** For suggestions: the paths of all keys, and those of the one instance that may have been meant. */
+function knownPaths(path: readonly string[], known: KnownInstances): string[] {
+  const ofInstance = (table: KeyTable, listeners: readonly string[]) => [
+    ...Object.keys(table),
+    ...[...sections].flatMap(([section, rows]) => Object.keys(rows).map((name) => `${section}.${name}`)),
+    ...listeners.flatMap((listener) => Object.keys(listenerKeys).map((name) => `listeners.${listener}.${name}`)),
   ]
+  if (path[0] !== 'instances') {
+    const listeners = known.size === 1 ? [...known.values()].flat() : []
+    return [...ofInstance(topTable, listeners), ...Object.keys(admin).map((name) => `admin.${name}`)]
+  }
+  const meant = path[1] === undefined ? null : known.has(path[1]) ? path[1] : closestName(path[1], known.keys())
+  if (meant === null) return []
+  return ofInstance(fileInstanceKeys, known.get(meant)!).map((one) => `instances.${meant}.${one}`)
 }
 
-function knownVariables(root: MapNode): string[] {
-  return [...reserved, ...knownPaths(root).map((path) => variableOfPath(path.split('.')))]
+function knownVariables(variable: string, known: KnownInstances): string[] {
+  const [first, level] = variable.slice(prefix.length).split('__')
+  const names = [...known.keys()]
+  const near = level === undefined ? null : closestName(level, names.map(levelOfChosen))
+  const meant = names.find((name) => levelOfChosen(name) === near) ?? ''
+  const path = first === 'INSTANCES' ? ['instances', meant] : []
+  return [...reserved, ...knownPaths(path, known).map((one) => variableOfPath(one.split('.')))]
 }

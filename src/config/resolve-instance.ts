@@ -4,7 +4,7 @@ import { OperatorError } from '../base/errors.ts'
 import { type AddressGrammar, checkListeners } from './check-listeners.ts'
 import { ConfigError } from './config-error.ts'
 import { type ConfigNode, childOf, emptyMap, nodeFromValue, placeOf, plainValue } from './config-node.ts'
-import { instanceKeysSchema, instanceSchema, sectionSchemas } from './document-schema.ts'
+import { brokerSchema, instanceKeysSchema, sectionSchemas } from './document-schema.ts'
 import { findFaults } from './find-faults.ts'
 import type { InstanceConfig } from './instance-config.ts'
 import { authKeys, featureKeys, type InstanceInput, instanceKeys, limitKeys, logKeys } from './keys.ts'
@@ -39,10 +39,7 @@ export function resolveInstance(
   }
   if (findings.length > 0) return null
 
-  const section = (key: keyof typeof sectionSchemas) => {
-    const node = childOf(root, key)
-    return sectionSchemas[key].parse((node === null ? null : plainValue(node)) ?? {})
-  }
+  const section = (key: keyof typeof sectionSchemas) => sectionOf(root, key)
   const plain = sectionValues(instanceKeys, instanceKeysSchema.parse(plainValue(root)))
   const auth = sectionValues(authKeys, section('auth'))
   const file = (key: 'passwords' | 'acl'): string | null => {
@@ -62,6 +59,12 @@ export function resolveInstance(
   }
 }
 
+/** The values of one section of an instance, defaults filled in. */
+export function sectionOf(root: ConfigNode, key: keyof typeof sectionSchemas): unknown {
+  const node = childOf(root, key)
+  return sectionSchemas[key].parse((node === null ? null : plainValue(node)) ?? {})
+}
+
 /**
  * The configuration of an embedded broker. Without `listeners` it has none.
  * @param options relative paths are relative to this `workingDirectory`
@@ -73,7 +76,7 @@ export function instanceFromInput(
 ): InstanceConfig {
   const given = nodeFromValue(input, options.workingDirectory)
   const root = given.kind === 'scalar' && given.value === undefined ? emptyMap(options.workingDirectory) : given
-  const findings = findFaults(instanceSchema, root)
+  const findings = findFaults(brokerSchema, root, { keyNames: Object.keys(brokerSchema.shape) })
   const config = resolveInstance(options.name, root, options.grammar, findings)
   if (config === null) throw new ConfigError(findings)
   return config

@@ -1,9 +1,36 @@
 // A resolved configuration in the form that people write, complete, so that it can be read and used as a file.
 import { stringify } from 'yaml'
+import type { FleetConfig, FleetMember } from './fleet-config.ts'
 import type { InstanceConfig } from './instance-config.ts'
-import { authKeys, featureKeys, type KeyTable, limitKeys, listenerKeys, logKeys } from './keys.ts'
+import {
+  adminKeys,
+  authKeys,
+  featureKeys,
+  instanceKeys,
+  type KeyTable,
+  limitKeys,
+  listenerKeys,
+  logKeys,
+  memberDirectoryKeys,
+  memberKeys,
+  processLimitKeys,
+  restartKeys,
+} from './keys.ts'
 import type { ConfigPaths } from './load-config.ts'
-import { formatDuration } from './quantities.ts'
+import { dependentKeys } from './resolve-member.ts'
+
+/** YAML text that `loadFleet` reads back to the same fleet; templates and included files have become part of it. */
+export function showFleet(fleet: FleetConfig): string {
+  return stringify({
+    admin: showSection(adminKeys, fleet.admin),
+    runDir: fleet.runDir,
+    dataDir: fleet.dataDir,
+    logDir: fleet.logDir,
+    instances: Object.fromEntries(
+      fleet.members.map((member) => [member.config.name, withoutVariables(showMember(member))]),
+    ),
+  })
+}
 
 /** YAML text that `loadConfig` reads back to the same instance and paths. */
 export function showConfig(config: InstanceConfig, paths: ConfigPaths): string {
@@ -11,20 +38,38 @@ export function showConfig(config: InstanceConfig, paths: ConfigPaths): string {
     runDir: paths.runDir,
     dataDir: paths.dataDir,
     logDir: paths.logDir,
-    instances: {
-      [config.name]: {
-        listeners: Object.fromEntries(
-          config.listeners.map((listener) => [listener.name, showSection(listenerKeys, listener, listener.address)]),
-        ),
-        auth: showSection(authKeys, config.auth),
-        limits: showSection(limitKeys, config.limits),
-        features: showSection(featureKeys, config.features),
-        log: showSection(logKeys, config.log),
-        durability: config.durability,
-        gracePeriod: formatDuration(config.gracePeriodSeconds),
-      },
-    },
+    instances: { [config.name]: withoutVariables(showInstance(config)) },
   })
+}
+
+function showMember(member: FleetMember): Record<string, unknown> {
+  const instance = showInstance(member.config)
+  const shown: Record<string, unknown> = {
+    ...instance,
+    limits: { ...(instance.limits as object), ...showSection(processLimitKeys, member) },
+    ...showSection({ ...memberKeys, ...memberDirectoryKeys }, member),
+    restart: showSection(restartKeys, member.restart),
+  }
+  // What has no effect is refused when it is read.
+  for (const { path, on, value } of dependentKeys) {
+    if (member[on] === value) continue
+    const section = path.length === 1 ? shown : (shown[path[0]!] as Record<string, unknown>)
+    delete section[path.at(-1)!]
+  }
+  return shown
+}
+
+function showInstance(config: InstanceConfig): Record<string, unknown> {
+  return {
+    listeners: Object.fromEntries(
+      config.listeners.map((listener) => [listener.name, showSection(listenerKeys, listener, listener.address)]),
+    ),
+    auth: showSection(authKeys, config.auth),
+    limits: showSection(limitKeys, config.limits),
+    features: showSection(featureKeys, config.features),
+    log: showSection(logKeys, config.log),
+    ...showSection(instanceKeys, config),
+  }
 }
 
 function showSection(table: KeyTable, values: object, address?: string): Record<string, unknown> {
@@ -37,4 +82,12 @@ function showSection(table: KeyTable, values: object, address?: string): Record<
     shown[name] = row.kind.show(fields[row.field])
   }
   return shown
+}
+
+/** All variables have been replaced; whatever looks like one is meant as it stands. */
+function withoutVariables(value: unknown): unknown {
+  if (typeof value === 'string') return value.replaceAll('${', () => '$${')
+  if (Array.isArray(value)) return value.map(withoutVariables)
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([name, child]) => [name, withoutVariables(child)]))
 }

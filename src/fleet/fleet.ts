@@ -1,5 +1,6 @@
 // The observed state of a fleet, as the supervisor writes it and everybody else reads it, and the supervisor's interface.
 import type { FleetConfig, Isolation, StartPolicy } from '../config/fleet-config.ts'
+import type { ChangeKind, KeyChange, MemberChange } from '../config/fleet-plan.ts'
 
 /**
  * stopped: not running, nobody asked for it. waiting: on-demand, its listeners are open in the supervisor. starting, ready,
@@ -38,23 +39,7 @@ export interface FleetStatus {
   members: MemberStatus[]
 }
 
-export type ChangeKind = 'unchanged' | 'hot' | 'restart' | 'created' | 'removed' | 'rejected'
-
-export interface KeyChange {
-  /** `limits.queueMessages`. */
-  key: string
-  kind: 'hot' | 'restart' | 'rejected'
-  from: unknown
-  to: unknown
-}
-
-export interface MemberChange {
-  name: string
-  kind: ChangeKind
-  keys: KeyChange[]
-  /** Why it was rejected or rolled back. */
-  reason: string | null
-}
+export type { ChangeKind, KeyChange, MemberChange }
 
 export type FleetEvent =
   | { kind: 'phase'; name: string; phase: MemberPhase; reason: string | null; atMs: number }

@@ -1,18 +1,37 @@
 // Control: the serialisable verbs of one instance, the only thing that crosses a process boundary. Messages never do.
 // The table of verbs is control-verbs.ts; the admin API, its OpenAPI description and the command line are made from it.
-import type { z } from 'zod'
+import type * as z from 'zod'
 import type { Instance } from './instance.ts'
+import type { Listings } from './listings.ts'
 
-export interface ControlVerb<Params extends z.ZodType = z.ZodType, Result = unknown> {
+/** What a verb works on. */
+export interface ControlContext {
+  readonly instance: Instance
+  /** Lists that are read page by page. */
+  readonly listings: Listings
+}
+
+export interface ControlVerb<Params extends z.ZodObject = z.ZodObject, Result extends z.ZodType = z.ZodType> {
   /** `clients.list`, `listeners.start`: resource and verb. */
   readonly name: string
   /** One sentence, for people. */
   readonly summary: string
-  /** What the verb takes; plain JSON. */
+  /** What the verb takes: one object of plain JSON. */
   readonly params: Params
+  /** What it answers: plain JSON. */
+  readonly result: Result
   /** Reading verbs change nothing and are served by GET. */
   readonly isReading: boolean
-  run(instance: Instance, params: z.output<Params>): Result | Promise<Result>
+  /** For the supervisor alone; the admin API does not offer it. */
+  readonly isInternal: boolean
+  run(context: ControlContext, params: z.output<Params>): z.input<Result> | Promise<z.input<Result>>
+}
+
+/** One row of the table; keeps the types between the shapes and `run`. */
+export function controlVerb<Params extends z.ZodObject, Result extends z.ZodType>(
+  verb: Omit<ControlVerb<Params, Result>, 'isInternal'> & { isInternal?: boolean },
+): ControlVerb {
+  return { isInternal: false, ...verb } as unknown as ControlVerb
 }
 
 /** A failure as it crosses a boundary: the parts of an OperatorError. */

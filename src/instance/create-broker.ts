@@ -9,12 +9,14 @@ import { LocalClient } from '../broker/local-client.ts'
 import type { InstanceConfig } from '../config/instance-config.ts'
 import type { InstanceInput, listenerKeys, SectionInput } from '../config/keys.ts'
 import { instanceFromInput } from '../config/resolve-instance.ts'
-import type { Counters } from '../observe/counters.ts'
 import { createLog, createSilentLog, type Log } from '../observe/log.ts'
 import type { ListenerPhase } from '../transport/listener.ts'
 import { StreamConnection } from '../transport/stream-connection.ts'
 import { addressGrammar } from './address-grammar.ts'
+import { type BrokerCounters, readCounters } from './broker-counters.ts'
 import { Instance, type InstancePhase } from './instance.ts'
+
+export type { BrokerCounters }
 
 /** The keys of the configuration file, and what only a program can give. */
 export type BrokerInput = InstanceInput & {
@@ -41,21 +43,6 @@ export interface ListenerInfo {
   readonly phase: ListenerPhase
   readonly connections: number
 }
-
-/** What grew since the start, and what there is at this moment. */
-export type BrokerCounters = Readonly<
-  Record<
-    | keyof Counters
-    | 'sessions'
-    | 'subscriptions'
-    | 'retainedMessages'
-    | 'retainedBytes'
-    | 'queuedMessages'
-    | 'queuedBytes'
-    | 'outputBytes',
-    number
-  >
->
 
 /** The keys of a listener that mean something for a stream. */
 export type StreamOptions = {
@@ -109,19 +96,7 @@ export class AtollBroker {
 
   /** A copy of all counters at this moment. */
   get counters(): BrokerCounters {
-    const { broker } = this.#instance
-    return {
-      ...broker.counters,
-      bytesSent: broker.bytesSent,
-      dropped: broker.counters.dropped,
-      sessions: broker.sessions.size,
-      subscriptions: broker.router.subscriptionCount,
-      retainedMessages: broker.retained.count,
-      retainedBytes: broker.retained.bytes,
-      queuedMessages: broker.queuedMessages,
-      queuedBytes: broker.queuedBytes,
-      outputBytes: broker.outputBytes,
-    }
+    return readCounters(this.#instance.broker)
   }
 
   /**

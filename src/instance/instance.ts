@@ -70,6 +70,9 @@ interface SecurityFiles {
 /** Read once: the log and the store are given to the instance. */
 const keysFixedAtStart = /^log\.|^durability$/
 
+/** As many as a configuration may describe. */
+const listenersLimit = 1000
+
 /** How often it is looked whether all connections have closed while stopping. */
 const stopPollMs = 20
 
@@ -109,6 +112,10 @@ export class Instance {
 
   get name(): string {
     return this.#config.name
+  }
+
+  get platform(): NodeJS.Platform {
+    return this.#environment.platform
   }
 
   get config(): InstanceConfig {
@@ -169,6 +176,11 @@ export class Instance {
           fix: 'choose another name, or delete that one first',
         })
       }
+      if (this.#listeners.size >= listenersLimit) {
+        throw new OperatorError('too-many-listeners', `an instance has at most ${listenersLimit} listeners`, {
+          fix: 'delete one that is stopped',
+        })
+      }
       const listener = this.#createListener(config, false)
       await this.#open(listener)
       this.#listeners.set(config.name, listener)
@@ -180,7 +192,7 @@ export class Instance {
   startListener(name: string): Promise<ManagedListener> {
     return this.#inTurn(async () => {
       this.#expectRunning()
-      const listener = this.#expectListener(name)
+      const listener = this.expectListener(name)
       if (!listener.isStopped) {
         const fix = 'stop it first, or start another one under another name'
         throw new OperatorError('listener-exists', `the listener ${name} is started already`, {
@@ -196,7 +208,7 @@ export class Instance {
   /** It accepts no more and can be started again; its connections stay. Harmless when it is stopped. @throws OperatorError */
   stopListener(name: string): Promise<ManagedListener> {
     return this.#inTurn(async () => {
-      const listener = this.#expectListener(name)
+      const listener = this.expectListener(name)
       await listener.stop()
       return listener
     })
@@ -205,7 +217,7 @@ export class Instance {
   /** Stops it and forgets it; a static one comes back with the next reload. @throws OperatorError */
   deleteListener(name: string): Promise<ManagedListener> {
     return this.#inTurn(async () => {
-      const listener = this.#expectListener(name)
+      const listener = this.expectListener(name)
       await listener.stop()
       this.#listeners.delete(name)
       return listener
@@ -222,7 +234,8 @@ export class Instance {
     if (this.phase !== 'running') throw new OperatorError('not-running', `the instance ${this.name} does not run`)
   }
 
-  #expectListener(name: string): ManagedListener {
+  /** @throws OperatorError `no-such-listener` */
+  expectListener(name: string): ManagedListener {
     const listener = this.#listeners.get(name)
     if (listener !== undefined) return listener
     const near = closestName(name, this.#listeners.keys())

@@ -31,7 +31,7 @@ class RetainedNode extends LevelNode<RetainedNode> {
 
 const pageBytes = 16 * 1024
 /** Steps of a walk without a match after which it pauses. */
-const stepsPerPause = 256
+export const stepsPerPause = 256
 /** Accounted for each message beside its bytes, and for each level of the tree. */
 const overheadBytes = 96
 const levelBytes = 112
@@ -172,7 +172,7 @@ export class RetainedStore {
    * Drops messages whose time is over; looks at no more than `visits` of those that can expire.
    * @param onDropped told the topic of each
    */
-  sweep(nowMs: number, visits: number, onDropped: (topic: string) => void): number {
+  sweep(nowMs: number, visits: number, onDropped: (topic: string) => void = () => {}): number {
     let dropped = 0
     let left = Math.min(visits, this.#expiring.size)
     for (const [node, receivedAtMs] of this.#expiring) {

@@ -24,7 +24,7 @@ export interface SessionRecord {
 }
 
 export interface WillRecord {
-  /** A whole PUBLISH in the layout of MQTT 5. */
+  /** A whole PUBLISH in the layout of MQTT 5; bytes that never change, as those of a message. */
   readonly packet: Buffer
   readonly delaySeconds: number
 }
@@ -39,7 +39,7 @@ export interface SubscriptionRecord {
 }
 
 export interface MessageRecord {
-  /** A whole PUBLISH. */
+  /** A whole PUBLISH; the Store keeps it by reference until it is written, so its bytes must never change. */
   readonly packet: Buffer
   readonly isVersion5: boolean
   /** Wall clock, milliseconds; for the Message Expiry Interval. */
@@ -68,17 +68,48 @@ export interface StoredSession {
   readonly inbound: readonly number[]
 }
 
-/** What `batch` says when nothing is noted. */
+/** One delivery as it is read back, with its message. */
+export interface StoredDelivery {
+  readonly order: number
+  readonly delivery: DeliveryRecord
+  /** null for one that is released. */
+  readonly message: MessageRecord | null
+}
+
+export type RecordCounts = Record<
+  'sessions' | 'subscriptions' | 'inbound' | 'messages' | 'deliveries' | 'retained',
+  number
+>
+
+/** What became of a damaged store. */
+export interface RecoveryReport {
+  /** Path of the damaged file, kept as it was found. */
+  readonly setAside: string
+  readonly rescued: RecordCounts
+  /** Records that were found but are damaged, or belong to a Session or a message that is lost. */
+  readonly lost: RecordCounts
+  /** How many records the file should hold by its own count, less those rescued; null when the file no longer says. */
+  readonly missing: number | null
+  /** What is wrong with the file, the first few findings, for people. */
+  readonly findings: readonly string[]
+}
+
+/** Grows by one from batch to batch, from 1 on each time the store is opened. */
 export type BatchNumber = number
 
 export interface Store {
   readonly durability: Durability
   /** Why nothing can be written at the moment, for people; null while all is well. */
   readonly problem: string | null
+  /** Bytes noted and not yet durable, roughly. They grow while there is a problem: note nothing new then but what must be. */
+  readonly pendingBytes: number
+  /** What was found damaged when the store was opened, and what became of it; null when all was well. */
+  readonly recovery: RecoveryReport | null
 
   // ---- changes: noted at once, written with the batch of this turn. Putting replaces; deleting what is not there is no error.
   putSession(record: SessionRecord): void
-  /** With its subscriptions, deliveries and inbound identifiers. */
+  /** With its subscriptions, deliveries and inbound identifiers, but not the messages: only the caller knows who else waits
+   *  for them. Nothing may be noted for this number afterwards. */
   deleteSession(sessionNumber: number): void
   putSubscription(sessionNumber: number, record: SubscriptionRecord): void
   deleteSubscription(sessionNumber: number, filter: string, shareName: string | null): void
@@ -91,9 +122,10 @@ export interface Store {
   putRetained(topic: string, record: MessageRecord): void
   deleteRetained(topic: string): void
 
-  /** The batch that is being gathered: what was noted so far is durable once `whenDurable` has named it, or a later one. */
+  /** The batch that is being gathered: what was noted so far is durable once `onDurable` has named it, or a later one. */
   readonly batch: BatchNumber
-  /** Whether the batch being gathered holds anything. */
+  /** Whether anything was noted for the batch being gathered. If not, nothing will name it: what needs no change need not wait
+   *  for it, but see `batch - 1`, which may be on its way. */
   readonly isDirty: boolean
   /** Called with the newest batch that has reached the chosen point; never from within a change. A batch that could not be
    *  written is never named: see `onProblem`. */
@@ -101,21 +133,25 @@ export interface Store {
   /** A batch could not be written (disk full, read-only, I/O error); the store goes on trying, and says null when it works again. */
   onProblem: ((problem: string | null) => void) | null
 
-  // ---- reading back, before the first change
+  // ---- reading back, at start: what is stored, without what waits to be written
   sessions(): Iterable<StoredSession>
-  /** Deliveries of a Session from `fromOrder` on, `limit` at most, with their messages; null for one that is released. */
-  deliveries(
-    sessionNumber: number,
-    fromOrder: number,
-    limit: number,
-  ): Iterable<{ order: number; delivery: DeliveryRecord; message: MessageRecord | null }>
-  deliveryCount(sessionNumber: number): number
   retained(): Iterable<{ topic: string; message: MessageRecord }>
-  /** Larger than every number ever given out. */
+  /** How many deliveries that are not released point to a message, for those with more than one; messages that none points to
+   *  are deleted. Reads every delivery: about a second for a million. */
+  countReferences(): ReadonlyMap<number, number>
+
+  // ---- reading back, at any time: what was noted counts at once
+  /** Deliveries of a Session from `fromOrder` on, `limit` at most, with their messages; null for one that is released. One that
+   *  is not released and whose message is gone is left out. */
+  deliveries(sessionNumber: number, fromOrder: number, limit: number): readonly StoredDelivery[]
+  deliveryCount(sessionNumber: number): number
+  /** Larger than every number ever put; grows by leaps from start to start. */
   readonly nextSessionNumber: number
   readonly nextMessageNumber: number
 
-  /** Resolves when everything noted so far has reached the chosen point, or rejects with the problem. */
+  /** Resolves when everything noted so far has reached the chosen point, or rejects with an OperatorError when the next try to
+   *  write fails. */
   flush(): Promise<void>
+  /** Flushes and closes; rejects as `flush` does, and is closed all the same. Nothing may be noted afterwards. */
   close(): Promise<void>
 }

@@ -271,7 +271,7 @@ export class SimulatedClient {
   #freeId(): number {
     for (;;) {
       const id = this.#nextId
-      this.#nextId = id === 40 ? 1 : id + 1
+      this.#nextId = id === 26 ? 1 : id + 1
       if (!this.outgoing.has(id) && !this.#asked.has(id)) return id
     }
   }

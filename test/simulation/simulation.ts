@@ -181,7 +181,7 @@ export class Simulation {
     let durationMs = random.between(1, 30) * 1000
     // The last millisecond before something is due.
     if (next !== undefined && random.chance(0.4)) durationMs = next - this.#clock.monotonicMs() - 1
-    if (random.chance(0.03)) durationMs = 12 * 3_600_000
+    if (random.chance(0.03)) durationMs = 3 * 3_600_000
     this.#say(`${durationMs} ms pass`)
     this.#advance(durationMs)
   }
@@ -264,7 +264,6 @@ export class Simulation {
     const session = this.#model.sessions.get(client.clientId)!
     for (const [packetId, open] of [...client.outgoing]) {
       if (open.stage !== 'publish') continue
-      if (client.level === 4) open.choice.expirySeconds = null
       if (!session.inboundQos2.has(packetId)) this.#modelPublish(client, open.choice, packetId)
       else open.expectedReason = null
       await client.send(client.encode(open.choice, packetId, true))
@@ -288,7 +287,7 @@ export class Simulation {
       payload: isClearing ? '' : this.#nextPayload(client.clientId),
       qos: random.below(3) as Qos,
       retain: isClearing || random.chance(0.25),
-      expirySeconds: client.level === 5 && random.chance(0.2) ? random.pick([1, 5, 60]) : null,
+      expirySeconds: client.level === 5 && !isClearing && random.chance(0.2) ? random.pick([1, 5, 60]) : null,
       usesAlias: random.chance(0.3),
     }
   }
@@ -334,8 +333,9 @@ export class Simulation {
 
   /** The connection breaks while a PUBLISH is on its way, or after it and before its answer is read. */
   async #cutInPublish(client: SimulatedClient): Promise<void> {
-    const choice = this.#choosePublish(client)
     if (client.outgoing.size > 15) return
+    // It will be sent again, perhaps by a client of 3.1.1, which cannot say when it expires.
+    const choice = { ...this.#choosePublish(client), expirySeconds: null }
     const { bytes, packetId } = client.publish(choice)
     const sentBytes = this.#random.chance(0.5) ? bytes.length : this.#random.below(bytes.length)
     this.#say(`${client.clientId} is cut after ${sentBytes} bytes of ${describe(choice)}`)

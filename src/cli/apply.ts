@@ -1,0 +1,56 @@
+// `atoll plan`, `atoll apply` and `atoll reload`: what a changed configuration means for what runs, and doing it.
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { safeJson } from '../admin/safe-json.ts'
+import type { MemberChange } from '../fleet/fleet.ts'
+import { escapeText } from '../observe/log.ts'
+import { type AdminFlags, addAdminOptions, openAdmin, printJson, printLine } from './admin-command.ts'
+import { exitCodes } from './exit-codes.ts'
+
+type ApplyFlags = AdminFlags & { config?: string }
+
+export function registerPlan(program: Command): void {
+  addAdminOptions(program.command('plan'))
+    .description('show what apply would change: hot, restart or rejected, by instance and key')
+    .option('-c, --config <file>', 'configuration file (default: the one in force)')
+    .action((flags: ApplyFlags) => run('fleet.plan', flags))
+}
+
+export function registerApply(program: Command): void {
+  addAdminOptions(program.command('apply'))
+    .description('make the fleet what its configuration says; exit code 1 when something was rejected')
+    .option('-c, --config <file>', 'configuration file (default: the one in force)')
+    .action((flags: ApplyFlags) => run('fleet.apply', flags))
+}
+
+export function registerReload(program: Command): void {
+  addAdminOptions(program.command('reload'))
+    .description('read the configuration and the files that it names again, as SIGHUP does')
+    .action((flags: AdminFlags) => run('fleet.reload', flags))
+}
+
+async function run(operation: string, flags: ApplyFlags): Promise<void> {
+  const params = flags.config === undefined ? {} : { file: resolve(flags.config) }
+  printChanges(await openAdmin(flags).call<MemberChange[]>(operation, { params }), flags)
+}
+
+export function printChanges(changes: readonly MemberChange[], flags: AdminFlags): void {
+  if (flags.json) printJson(changes)
+  else {
+    const changed = changes.filter(({ kind }) => kind !== 'unchanged')
+    for (const change of changed) printChange(change)
+    if (changed.length === 0) printLine('nothing changes')
+  }
+  if (changes.some(({ kind }) => kind === 'rejected')) process.exitCode = exitCodes.failure
+}
+
+function printChange({ name, kind, keys, reason }: MemberChange): void {
+  printLine(escapeText(`${name}: ${kind}${reason === null ? '' : `: ${reason}`}`))
+  for (const { key, kind: keyKind, from, to } of keys) {
+    printLine(`  ${keyKind.padEnd(8)}  ${escapeText(key)}: ${shown(from)} -> ${shown(to)}`)
+  }
+}
+
+function shown(value: unknown): string {
+  return value === undefined || value === null ? 'nothing' : safeJson(value)
+}

@@ -1,0 +1,72 @@
+// Long lists of several instances: page after page, up to a limit of rows that the caller can see and change.
+import { type Command, InvalidArgumentError } from 'commander'
+import { openAdmin, printJson, printTable } from './admin-command.ts'
+import { addInstanceCommand, type InstanceFlags, someInstances } from './instance-option.ts'
+import type { Cell } from './table.ts'
+
+export interface ListFlags extends InstanceFlags {
+  limit: number
+}
+
+type Row = Readonly<Record<string, unknown>>
+
+interface Page {
+  items: Row[]
+  cursor: string | null
+}
+
+const pageRows = 500
+const defaultRows = 1000
+
+export function addListCommand(group: Command, description: string): Command {
+  return addInstanceCommand(group, 'list', description).option(
+    '--limit <rows>',
+    'print at most so many rows; 0 for all',
+    rowCount,
+    defaultRows,
+  )
+}
+
+/** @param columns heading and name of the field */
+export async function printList(
+  operation: string,
+  params: Readonly<Record<string, unknown>>,
+  columns: readonly (readonly [heading: string, field: string])[],
+  flags: ListFlags,
+): Promise<void> {
+  const admin = openAdmin(flags)
+  const limit = flags.limit === 0 ? Number.POSITIVE_INFINITY : flags.limit
+  const rows: Row[] = []
+  let isCut = false
+  const isRunning = ({ phase }: { phase: string }) => phase === 'ready'
+  const members = await someInstances(admin, flags)
+  // One that was named and does not run is an error, which the daemon tells.
+  const asked = flags.instance !== undefined && members.length === 1 ? members : members.filter(isRunning)
+  for (const { name: instance } of asked) {
+    let cursor: string | null = null
+    do {
+      if (rows.length >= limit) {
+        isCut = true
+        break
+      }
+      const pageParams: Record<string, unknown> = { ...params, limit: Math.min(pageRows, limit - rows.length), cursor }
+      const page: Page = await admin.call<Page>(operation, { instance, params: pageParams })
+      for (const item of page.items) rows.push({ instance, ...item })
+      cursor = page.cursor
+    } while (cursor !== null)
+  }
+  if (flags.json) printJson(rows)
+  else {
+    const heads = ['INSTANCE', ...columns.map(([heading]) => heading)]
+    printTable(
+      heads,
+      rows.map((row) => [row.instance as string, ...columns.map(([, field]) => row[field] as Cell)]),
+    )
+  }
+  if (isCut) process.stderr.write(`atoll: there are more than ${limit} rows; see --limit\n`)
+}
+
+function rowCount(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('Give a number of rows.')
+}

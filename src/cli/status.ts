@@ -1,0 +1,34 @@
+// `atoll status`: the daemon and its instances, in one look.
+import type { Command } from 'commander'
+import type { FleetStatus, MemberStatus } from '../fleet/fleet.ts'
+import { type AdminFlags, addAdminOptions, openAdmin, printJson, printLine, printTable } from './admin-command.ts'
+import { exitCodes } from './exit-codes.ts'
+
+export function registerStatus(program: Command): void {
+  addAdminOptions(program.command('status'))
+    .description('show the daemon and its instances; exit code 1 when an instance has failed, 4 when no daemon runs')
+    .action(async (flags: AdminFlags) => {
+      const status = await openAdmin(flags).call<FleetStatus>('fleet.status')
+      if (flags.json) printJson(status)
+      else {
+        printLine(`atoll ${status.version} pid ${status.pid} since ${new Date(status.startedAtMs).toISOString()}`)
+        printInstances(status.members)
+      }
+      if (status.members.some(({ phase }) => phase === 'failed')) process.exitCode = exitCodes.failure
+    })
+}
+
+export function printInstances(members: readonly MemberStatus[]): void {
+  printTable(
+    ['NAME', 'PHASE', 'PID', 'CONNECTIONS', 'RESTARTS', 'LISTENERS', 'REASON'],
+    members.map(({ name, phase, pid, connections, restarts, listeners, reason }) => [
+      name,
+      phase,
+      pid,
+      connections,
+      restarts,
+      listeners.map(({ address }) => address).join(' '),
+      reason,
+    ]),
+  )
+}

@@ -1,0 +1,221 @@
+// Finds and reads the configuration with all files that it includes, lays environment and command line over it, and answers
+// with a whole fleet or with everything that is wrong. Starts nothing and asks the host nothing.
+import { OperatorError } from '../base/errors.ts'
+import type { AddressGrammar } from './check-listeners.ts'
+import { ConfigError } from './config-error.ts'
+import { childOf, emptyMap, type MapNode, placeOf, withValue } from './config-node.ts'
+import { defaultPaths } from './default-paths.ts'
+import { instanceKeyNames, instanceSchema } from './document-schema.ts'
+import { findFaults } from './find-faults.ts'
+import { findFile } from './find-file.ts'
+import type { FleetConfig, FleetMember } from './fleet-config.ts'
+import { type FindPlace, findFleetConflicts } from './fleet-conflicts.ts'
+import { includeFiles } from './include-files.ts'
+import {
+  fileLayers,
+  listenerNames,
+  mergeLayers,
+  overrideLayers,
+  withDefaultListeners,
+  without,
+} from './member-layers.ts'
+import { describePlace, type MemberSource, memberSources } from './member-sources.ts'
+import { applySettings, listenersOf, readEnvironment } from './overrides.ts'
+import { readDocument } from './read-document.ts'
+import { resolveFleetKeys } from './resolve-fleet-keys.ts'
+import { type MemberSurroundings, resolveMember } from './resolve-member.ts'
+import type { SavedChanges } from './saved-changes.ts'
+import { expandNode } from './variables.ts'
+
+export interface LoadOptions {
+  /** The file of the command line; null for ATOLL_CONFIG, then the default places. */
+  file: string | null
+  environment: Readonly<Record<string, string | undefined>>
+  /** Addresses that replace all listeners. */
+  listen: readonly string[]
+  /** `key.path=value`, the last word. */
+  settings: readonly string[]
+  workingDirectory: string
+  /** Account of the process: root has other default paths. */
+  uid: number
+  grammar: AddressGrammar
+  /** What commands have added; by default nothing. */
+  changes?: SavedChanges
+}
+
+export interface LoadedFleet {
+  fleet: FleetConfig
+  /** Whether `runDir` is the default of the account, and nobody's choice. */
+  isDefaultRunDir: boolean
+  /** Absolute path of the file that includes the others; null when there is no file. */
+  file: string | null
+  /** What took part after the built-in defaults, in order of precedence: files, variables, options. */
+  sources: string[]
+  findPlace: FindPlace
+}
+
+/**
+ * A fleet of at least one instance, checked as a whole.
+ * @throws ConfigError with every finding
+ */
+export function loadFleet(options: LoadOptions): LoadedFleet {
+  const { workingDirectory, grammar, listen } = options
+  const findings: OperatorError[] = []
+  const defaults = defaultPaths(options.uid, options.environment)
+  const file = findFile(options, defaults)
+  const document = file === null ? emptyMap(workingDirectory) : readDocument(file, findings)
+  const main = file === null ? null : { file, root: document }
+  const included = main === null ? [] : includeFiles(main, findings)
+  const isFleet = childOf(document, 'instances') !== null || childOf(document, 'include') !== null
+  const added = options.changes?.parts() ?? []
+  const described = memberSources(main, [...included, ...added], findings)
+  if (isFleet) checkFleetShape(document, described, findings)
+  const isAdded = (source: MemberSource) => options.changes?.isPart(source.file) ?? false
+  const ofFiles = isFleet ? described.filter((source) => !isAdded(source)) : [defaultSource(document, file)]
+  const ofCommands = described.filter(isAdded)
+  const sources = [...ofFiles, ...ofCommands]
+  // An instance of a file stays what it is when a command adds another one.
+  const isAloneInFiles = ofFiles.length === 1
+
+  const layersOfFiles = fileLayers(document, ofFiles, isFleet)
+  // The top level of a file without instances is that one instance, and says nothing of others.
+  const sharedByAll = isFleet ? document : onlyDefaults(document)
+  for (const [name, layers] of fileLayers(sharedByAll, ofCommands, true)) layersOfFiles.set(name, layers)
+  const fromFiles = new Map(sources.map(({ name }) => [name, mergeLayers(layersOfFiles.get(name)!)]))
+  const known = new Map([...fromFiles].map(([name, root]) => [name, listenerNames(root)]))
+  const { root: environment, applied } = readEnvironment(options.environment, known, workingDirectory, findings)
+  let commandLine = emptyMap(workingDirectory)
+  if (listen.length > 0 && ofFiles.length > 1) {
+    findings.push(
+      new OperatorError('wrong-place', `there are ${ofFiles.length} instances, and a listener belongs to one`, {
+        place: { file: '--listen' },
+        fix: 'use --set instances.NAME.listeners.LISTENER=ADDRESS',
+      }),
+    )
+  } else if (listen.length > 0) {
+    commandLine = withValue(commandLine, ['listeners'], listenersOf(listen, workingDirectory))
+  }
+  commandLine = applySettings(commandLine, options.settings, known, workingDirectory, findings)
+
+  const top = mergeLayers([document, environment, commandLine])
+  const fleet = resolveFleetKeys(top, defaults, workingDirectory, grammar, findings)
+  const roots = new Map<string, MapNode>()
+  const members: FleetMember[] = []
+  for (const source of sources) {
+    const { name } = source
+    const isOfCommand = isAdded(source)
+    const isAlone = isAloneInFiles && !isOfCommand
+    // `--listen` is about the one instance of the files.
+    const ownCommandLine = isOfCommand ? without(commandLine, ['listeners']) : commandLine
+    const overrides = [environment, ownCommandLine].flatMap((root) => overrideLayers(root, name))
+    let below = mergeLayers([
+      withDefaultListeners(fromFiles.get(name)!, name, fleet.runDir, isAlone),
+      ...overrides.slice(0, 2),
+    ])
+    if (listen.length > 0 && !isOfCommand) below = without(below, ['listeners'])
+    const ofListenerCommands = options.changes?.listenersOf(name) ?? emptyMap(workingDirectory)
+    const merged = mergeLayers([below, ofListenerCommands, ...overrides.slice(2)])
+    const layers = [...layersOfFiles.get(name)!, ofListenerCommands, ...overrides]
+    const found: OperatorError[] = []
+    const root = expand(source, merged, found)
+    const member = root === null ? null : judge(source, root, layers, { ...fleet, isAlone, grammar }, found)
+    roots.set(name, root ?? merged)
+    if (member !== null) members.push(member)
+    for (const finding of found) findings.push(isFleet ? withInstance(finding, source) : finding)
+  }
+
+  const places = new Map(sources.map(({ name, place }) => [name, place]))
+  const findPlace: FindPlace = (instance, path) => {
+    if (path.length === 0 && instance !== null) return places.get(instance) ?? {}
+    const place = placeOf((instance === null ? null : roots.get(instance)) ?? top, path)
+    // What is made by default stands nowhere: then the instance is the place.
+    return place.file === undefined ? { ...places.get(instance ?? ''), key: path.join('.') } : place
+  }
+  findings.push(...findFleetConflicts(members, fleet.admin, new Set(known.keys()), grammar, findPlace))
+  if (findings.length > 0) throw new ConfigError(findings)
+  const files = file === null ? [] : [file, ...included.map((one) => one.file)]
+  const gracePeriodSeconds = Math.max(...members.map(({ config }) => config.gracePeriodSeconds))
+  return {
+    fleet: { ...fleet, members, files, gracePeriodSeconds },
+    isDefaultRunDir: childOf(top, 'runDir') === null,
+    file,
+    sources: [
+      ...files,
+      ...applied,
+      ...(listen.length > 0 ? ['--listen'] : []),
+      ...(options.settings.length > 0 ? ['--set'] : []),
+    ],
+    findPlace,
+  }
+}
+
+/** What may not stand at the top level of a file with instances, and that there is an instance at all. */
+function checkFleetShape(document: MapNode, sources: readonly MemberSource[], findings: OperatorError[]): void {
+  const instances = childOf(document, 'instances')
+  if (sources.length === 0 && findings.length === 0) {
+    findings.push(
+      new OperatorError('wrong-value', 'describes no instance', {
+        place: (instances ?? childOf(document, 'include'))!.place,
+        fix: instances === null ? 'describe one in an included file' : 'name one, or leave instances out',
+      }),
+    )
+  }
+  const stray = document.entries.get('listeners')
+  if (stray === undefined) return
+  findings.push(
+    new OperatorError('wrong-place', 'listeners belong to one instance', {
+      place: stray.keyPlace,
+      fix: `move them under instances.${sources[0]?.name ?? 'NAME'}`,
+    }),
+  )
+}
+
+function onlyDefaults(document: MapNode): MapNode {
+  return { ...document, entries: new Map([...document.entries].filter(([key]) => key === 'defaults')) }
+}
+
+/** The instance of a file without instances: all that is said of it stands at the top level. */
+function defaultSource(document: MapNode, file: string | null): MemberSource {
+  return {
+    name: 'default',
+    entry: emptyMap(document.baseDirectory, document.place),
+    template: null,
+    scope: new Map([['name', 'default']]),
+    place: document.place,
+    file,
+  }
+}
+
+/** @returns null when a variable is missing or wrong */
+function expand(source: MemberSource, root: MapNode, findings: OperatorError[]): MapNode | null {
+  if (source.scope === null) return null
+  const expanded = expandNode(root, source.scope, ({ place }, { code, message, fix }) => {
+    findings.push(new OperatorError(code, message, { place, ...(fix === null ? {} : { fix }) }))
+  })
+  return findings.length > 0 ? null : (expanded as MapNode)
+}
+
+function judge(
+  source: MemberSource,
+  root: MapNode,
+  layers: readonly MapNode[],
+  surroundings: MemberSurroundings,
+  findings: OperatorError[],
+): FleetMember | null {
+  findings.push(...findFaults(instanceSchema, root, { keyNames: instanceKeyNames }))
+  return resolveMember(source, root, layers, surroundings, findings)
+}
+
+/** Names the instance too where a finding stands elsewhere: in a template, or in what is said for all. */
+function withInstance(finding: OperatorError, { name, place, file }: MemberSource): OperatorError {
+  const { code, message, fix } = finding
+  const at = finding.place
+  if (at?.line === undefined) return finding
+  const isOwn =
+    at.file === file && (place.key === undefined || at.key === place.key || at.key?.startsWith(`${place.key}.`))
+  if (isOwn) return finding
+  return new OperatorError(code, `${message}; this is for the instance ${name}, ${describePlace(place)}`, {
+    place: at,
+    ...(fix === null ? {} : { fix }),
+  })
+}

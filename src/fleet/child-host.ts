@@ -1,0 +1,133 @@
+// A host in another process, its own or a shared one: the same requests either way. Who provides the process, and when it
+// is given up, is decided elsewhere.
+import type { OperatorError } from '../base/errors.ts'
+import type { FleetMember } from '../config/fleet-config.ts'
+import type { HostProcess } from './host-process.ts'
+import { toJson } from './host-protocol.ts'
+import type { AcceptedConnection, MemberHost, Observation, OnHostEnd } from './member-host.ts'
+import { notRunning } from './running-instance.ts'
+
+/** No ready within this is a failure. */
+const startTimeLimitMs = 30_000
+const callTimeLimitMs = 30_000
+/** How long after its grace period a stop that hangs is given up. */
+const stopMarginMs = 2000
+
+/** A process in which one instance has a place. */
+export interface Lease {
+  host: HostProcess
+  /** Gives up the place, and with the last one the process. Resolves when a process that was given up has ended. */
+  release(): Promise<void>
+}
+
+export interface ChildHostOptions {
+  name: string
+  runDir: string
+  /** @throws OperatorError */
+  acquire(member: FleetMember): Promise<Lease>
+  /** Whether nobody else is in the process. */
+  isAlone: boolean
+  onEnd: OnHostEnd
+}
+
+export class ChildHost implements MemberHost {
+  readonly #options: ChildHostOptions
+  #graceSeconds = 0
+  #lease: Lease | null = null
+  #observation: Observation = { listeners: [], connections: 0 }
+  #phase: 'created' | 'starting' | 'aborted' | 'running' | 'stopping' | 'ended' = 'created'
+
+  constructor(options: ChildHostOptions) {
+    this.#options = options
+  }
+
+  get pid(): number | null {
+    return this.#lease?.host.pid ?? null
+  }
+
+  async start(member: FleetMember): Promise<void> {
+    const { name, runDir, acquire, isAlone } = this.#options
+    this.#phase = 'starting'
+    this.#graceSeconds = member.config.gracePeriodSeconds
+    const lease = await acquire(member)
+    this.#lease = lease
+    const { host } = lease
+    host.attach(name, {
+      ended: (reason) => this.#ended(reason),
+      observed: (observation) => {
+        this.#observation = observation
+      },
+    })
+    if (isAlone && this.#is('aborted')) host.kill()
+    try {
+      await host.request({ kind: 'start', member, runDir }, startTimeLimitMs)
+    } catch (error) {
+      if ((error as OperatorError).code === 'no-answer') host.kill()
+      await this.#leave(lease)
+      throw error
+    }
+    this.#phase = 'running'
+  }
+
+  #ended(reason: string): void {
+    const wasRunning = this.#is('running')
+    this.#phase = 'ended'
+    if (this.#lease !== null) void this.#leave(this.#lease)
+    if (wasRunning) this.#options.onEnd(reason)
+  }
+
+  async #leave(lease: Lease): Promise<void> {
+    this.#phase = 'ended'
+    this.#lease = null
+    lease.host.detach(this.#options.name)
+    await lease.release()
+  }
+
+  async call(verb: string, params: unknown): Promise<unknown> {
+    const json = toJson(params, 'the request')
+    return this.#running().request({ kind: 'call', name: this.#options.name, verb, json }, callTimeLimitMs)
+  }
+
+  async reload(member: FleetMember): Promise<void> {
+    await this.#running().request({ kind: 'reload', member }, callTimeLimitMs)
+    this.#graceSeconds = member.config.gracePeriodSeconds
+  }
+
+  adopt(connection: AcceptedConnection): void {
+    this.#running().adopt(this.#options.name, connection)
+  }
+
+  observe(): Observation {
+    return this.#observation
+  }
+
+  reopenLog(): void {
+    this.#lease?.host.reopenLog(this.#options.name)
+  }
+
+  async stop(): Promise<void> {
+    const lease = this.#lease
+    if (lease === null) return
+    if (this.#is('running')) {
+      this.#phase = 'stopping'
+      const timeLimitMs = this.#graceSeconds * 1000 + stopMarginMs
+      await lease.host.request({ kind: 'stop', name: this.#options.name }, timeLimitMs).catch(() => lease.host.kill())
+    }
+    await this.#leave(lease)
+  }
+
+  abort(): void {
+    if (this.#phase === 'starting') this.#phase = 'aborted'
+    // In a process with others a start takes its time, and is undone afterwards.
+    if (this.#options.isAlone) this.#lease?.host.kill()
+  }
+
+  #running(): HostProcess {
+    if (this.#lease === null || !this.#is('running')) throw notRunning(this.#options.name)
+    return this.#lease.host
+  }
+
+  #is(phase: 'running' | 'aborted'): boolean {
+    return this.#phase === phase
+  }
+}

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { pathToFileURL } from 'node:url'
+import { createSystemClock } from '../base/clock.ts'
+import { lockDirectory } from './directory-lock.ts'
+
+const options = (directory: string, holder = 'the instance a') => ({
+  directory,
+  holder,
+  key: 'dataDir',
+  pid: process.pid,
+  platform: process.platform,
+  clock: createSystemClock(),
+})
+
+async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'atoll-lock-'))
+  try {
+    await body(folder)
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+test('one holds it, the second learns who; released, nothing is left and it can be taken again', () =>
+  inFolder(async (folder) => {
+    const lock = await lockDirectory(options(folder))
+    const { holder, pid } = JSON.parse(readFileSync(join(folder, 'lock'), 'utf8'))
+    assert.deepEqual({ holder, pid }, { holder: 'the instance a', pid: process.pid })
+    await assert.rejects(lockDirectory(options(folder, 'the instance b')), {
+      code: 'directory-locked',
+      message: new RegExp(`^the directory ${folder} is in use by the instance a \\(process ${process.pid}, since 20`),
+    })
+    lock.release()
+    lock.release()
+    assert.deepEqual(readdirSync(folder), [])
+    ;(await lockDirectory(options(folder, 'the instance b'))).release()
+  }))
+
+test('of many who want it at once exactly one gets it', () =>
+  inFolder(async (folder) => {
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 8 }, (_, index) => lockDirectory(options(folder, `number ${index}`))),
+    )
+    const taken = outcomes.filter((outcome) => outcome.status === 'fulfilled')
+    assert.equal(taken.length, 1)
+    taken[0].value.release()
+  }))
+
+test('a path that is too long for the address of a socket', { skip: process.platform !== 'linux' }, () =>
+  inFolder(async (folder) => {
+    const deep = join(folder, 'd'.repeat(120), 'e'.repeat(120))
+    mkdirSync(deep, { recursive: true })
+    const lock = await lockDirectory(options(deep))
+    await assert.rejects(lockDirectory(options(deep)), { code: 'directory-locked', message: /by the instance a/ })
+    lock.release()
+    assert.deepEqual(readdirSync(deep), [])
+  }),
+)
+
+test('kill -9 frees it, whatever its files say', () =>
+  inFolder(async (folder) => {
+    const module = JSON.stringify(pathToFileURL(join(import.meta.dirname, 'directory-lock.js')).href)
+    const clock = JSON.stringify(pathToFileURL(join(import.meta.dirname, '../base/clock.js')).href)
+    const script = `
+      import { lockDirectory } from ${module}
+      import { createSystemClock } from ${clock}
+      await lockDirectory({ directory: ${JSON.stringify(folder)}, holder: 'the victim', key: 'dataDir', pid: process.pid,
+        platform: process.platform, clock: createSystemClock() })
+      setInterval(() => {}, 1000)
+      process.stdout.write('held')
+    `
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    await once(child.stdout, 'data')
+    await assert.rejects(lockDirectory(options(folder)), {
+      message: new RegExp(`by the victim \\(process ${child.pid}, `),
+    })
+    // A holder that is stopped cannot answer; the file tells then.
+    child.kill('SIGSTOP')
+    await assert.rejects(lockDirectory(options(folder)), { code: 'directory-locked', message: /by the victim/ })
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    assert.ok(existsSync(join(folder, 'lock')))
+    const lock = await lockDirectory(options(folder))
+    assert.match(readFileSync(join(folder, 'lock'), 'utf8'), /the instance a/)
+    lock.release()
+  }))

@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { loadFleet } from '../config/load-fleet.ts'
+import { addressGrammar } from '../instance/address-grammar.ts'
+import { checkHost, type HostFacts, readHostFacts } from './host-check.ts'
+
+const plenty: HostFacts = { openFilesLimit: 1_000_000, memoryBytes: 2 ** 50 }
+const folder = mkdtempSync(join(tmpdir(), 'atoll-host-'))
+process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
+let files = 0
+
+/** `severity code key`, for a fleet whose run directory is there. */
+async function check(text: string, facts = plenty): Promise<{ found: string[]; messages: string[] }> {
+  const file = join(folder, `${files++}.yaml`)
+  writeFileSync(file, `runDir: ${folder}\ndataDir: ${folder}/data\nlogDir: ${folder}/log\n${text}`)
+  const loaded = loadFleet({
+    file,
+    environment: {},
+    listen: [],
+    settings: [],
+    workingDirectory: folder,
+    uid: 1000,
+    grammar: addressGrammar(process.platform),
+  })
+  const findings = await checkHost(loaded, facts, process.platform)
+  return {
+    found: findings.map(({ severity, error: { code, place } }) => `${severity} ${code} ${place?.key ?? '-'}`),
+    messages: findings.map(({ error }) => error.message),
+  }
+}
+
+test('a host that has everything', async () => {
+  const { found } = await check(`listeners: { a: "tcp://127.0.0.1:0", b: "unix://${folder}/new/b.sock" }`)
+  assert.deepEqual(found, [])
+})
+
+test('a port and a socket that another program has', async (context) => {
+  const tcp = createServer().listen(0, '127.0.0.1')
+  const unix = createServer().listen(join(folder, 'taken.sock'))
+  context.after(() => [tcp.close(), unix.close()])
+  await Promise.all([once(tcp, 'listening'), once(unix, 'listening')])
+  const { port } = tcp.address() as AddressInfo
+  writeFileSync(join(folder, 'file.sock'), '')
+  const { found, messages } = await check(`
+instances:
+  a: { listeners: { tcp: "tcp://127.0.0.1:${port}", local: "unix://${folder}/taken.sock" } }
+  b: { listeners: { local: "unix://${folder}/file.sock" } }
+`)
+  assert.deepEqual(found, [
+    'error port-in-use instances.a.listeners.tcp',
+    'error socket-in-use instances.a.listeners.local',
+    'error path-occupied instances.b.listeners.local',
+  ])
+  if (process.platform === 'linux') assert.match(messages[0]!, new RegExp(`in use by process ${process.pid} `))
+})
+
+test('folders that are missing or cannot be written', async (context) => {
+  const { found } = await check(`listeners: { a: "unix://${folder}-not-there/a.sock" }`)
+  assert.deepEqual(found, ['error directory-missing listeners.a'])
+  writeFileSync(join(folder, 'plain'), '')
+  assert.deepEqual((await check(`instances: { a: { dataDir: ${folder}/plain/data } }`)).found, [
+    'error directory-missing instances.a.dataDir',
+  ])
+  if (process.getuid?.() === 0) return context.diagnostic('root may write everywhere')
+  mkdirSync(join(folder, 'closed'))
+  chmodSync(join(folder, 'closed'), 0o500)
+  const closed = await check(
+    `instances: { a: { logDir: ${folder}/closed/log }, b: { dataDir: ${folder}/closed/data } }`,
+  )
+  assert.deepEqual(closed.found, ['error directory-not-writable instances.a.logDir'])
+})
+
+test('files and memory for all limits together, process by process', async () => {
+  const shared = (pool: string) => `isolation: shared, pool: ${pool}, poolSize: 2`
+  const text = `
+defaults: { limits: { connections: 100, memory: 1MiB } }
+instances:
+  a: { isolation: process }
+  b: { ${shared('p')} }
+  c: { ${shared('p')} }
+  d: { ${shared('p')}, limits: { connections: 50 } }
+`
+  assert.deepEqual((await check(text, { openFilesLimit: 300, memoryBytes: 4 * 1024 ** 2 })).found, [])
+  const short = await check(text, { openFilesLimit: 200, memoryBytes: 3 * 1024 ** 2 })
+  assert.deepEqual(short.found, ['warning too-few-files -', 'warning too-little-memory -'])
+  assert.match(short.messages[0]!, /^a process of the pool p may have 202 connections and listeners, and .* 200 files$/)
+  assert.match(short.messages[1]!, /is 4MiB, and this host has 3MiB$/)
+  assert.deepEqual((await check(text, { openFilesLimit: null, memoryBytes: 2 ** 50 })).found, [])
+})
+
+test('the facts of this host', () => {
+  const { openFilesLimit, memoryBytes } = readHostFacts()
+  assert.ok(memoryBytes > 2 ** 20)
+  assert.ok(process.platform !== 'linux' || openFilesLimit! > 10)
+})

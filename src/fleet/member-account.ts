@@ -1,0 +1,78 @@
+// The account under which an instance's process runs, and the folders that it needs, made for that account.
+import { execFile } from 'node:child_process'
+import { chownSync, mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { OperatorError } from '../base/errors.ts'
+import type { FleetMember } from '../config/fleet-config.ts'
+import { findGroupId, findUserId } from '../transport/accounts.ts'
+
+/** null leaves that of the daemon. */
+export interface MemberAccount {
+  uid: number | null
+  gid: number | null
+}
+
+const toolTimeLimitMs = 5000
+
+/** @throws OperatorError `unknown-account`, `account-not-permitted` */
+export async function findAccount(
+  member: FleetMember,
+  platform: NodeJS.Platform,
+  ownUid: number,
+): Promise<MemberAccount> {
+  const { user, group, isolation } = member
+  if (isolation !== 'process' || (user === null && group === null)) return { uid: null, gid: null }
+  const uid = user === null ? null : await findUserId(user, { platform, key: 'user' })
+  // Never the daemon's own group for another account.
+  const gid = group === null ? await primaryGroup(user!) : await findGroupId(group, { platform, key: 'group' })
+  if (ownUid === 0) return { uid, gid }
+  throw new OperatorError('account-not-permitted', 'only root may run an instance under another account', {
+    place: { key: user === null ? 'group' : 'user' },
+    fix: 'run the daemon as root, or leave user and group out',
+  })
+}
+
+function primaryGroup(user: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    execFile('id', ['-g', '--', user], { timeout: toolTimeLimitMs }, (error, text) => {
+      if (error === null && /^\d+\n$/.test(text)) resolve(Number(text))
+      else {
+        reject(
+          new OperatorError('unknown-account', `the group of the account ${JSON.stringify(user)} is not known`, {
+            place: { key: 'user' },
+            fix: 'give the group as well',
+          }),
+        )
+      }
+    })
+  })
+}
+
+/**
+ * @param hasLog whether the instance writes a log file
+ * @throws OperatorError `directory-missing`
+ */
+export function makeDirectories(member: FleetMember, { uid, gid }: MemberAccount, hasLog: boolean): void {
+  for (const [key, mode] of [
+    ['dataDir', 0o700],
+    ['logDir', 0o750],
+  ] as const) {
+    if (key === 'logDir' && !hasLog) continue
+    const directory = member[key]
+    try {
+      mkdirSync(dirname(directory), { recursive: true, mode: 0o755 })
+      mkdirSync(directory, { recursive: true, mode })
+      if (uid !== null || gid !== null) chownSync(directory, uid ?? -1, gid ?? -1)
+    } catch (error) {
+      throw new OperatorError(
+        'directory-missing',
+        `the directory ${directory} cannot be made: ${(error as Error).message}`,
+        {
+          place: { key },
+          fix: `create it for the account of the instance, or name another ${key}`,
+          cause: error,
+        },
+      )
+    }
+  }
+}

@@ -1,0 +1,164 @@
+// An instance with what it holds while it runs in whatever process: the lock on its data directory, its log, its control.
+// Knows no supervisor and no channel between processes.
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { OperatorError } from '../base/errors.ts'
+import type { FleetMember } from '../config/fleet-config.ts'
+import type { InstanceConfig } from '../config/instance-config.ts'
+import { createInstance, type Instance } from '../instance/instance.ts'
+import { createLog, type Log } from '../observe/log.ts'
+import { LogFile } from '../observe/log-file.ts'
+import type { Loop } from '../transport/loop.ts'
+import { SocketConnection } from '../transport/socket-connection.ts'
+import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
+import type { AcceptedConnection, Observation } from './member-host.ts'
+
+export interface HostEnvironment {
+  clock: Clock
+  platform: NodeJS.Platform
+  pid: number
+  runDir: string
+  /** Variables of the process, for socket activation. */
+  environment: Readonly<Record<string, string | undefined>>
+  /** Shared by all instances of the event loop. */
+  loop: Loop
+  /** Where log lines go instead of the instance's own file; null for the file. */
+  writeLog: ((line: string) => void) | null
+}
+
+export interface RunningInstance {
+  call(verb: string, params: unknown): Promise<unknown>
+  /** @throws OperatorError when the old configuration stays in force */
+  reload(member: FleetMember): Promise<void>
+  adopt(connection: AcceptedConnection): void
+  observe(): Observation
+  reopenLog(): void
+  /** For a process that is about to end because of a bug. */
+  flushLogSync(): void
+  /** Ends within the grace period. */
+  stop(): Promise<void>
+}
+
+export function logPath({ logDir, config }: FleetMember): string {
+  return join(logDir, `${config.name}.log`)
+}
+
+/** @throws OperatorError; nothing is left then */
+export async function startInstance(member: FleetMember, environment: HostEnvironment): Promise<RunningInstance> {
+  const { clock, platform, pid, runDir } = environment
+  const { name } = member.config
+  const lock = await lockDirectory({
+    directory: member.dataDir,
+    holder: `the instance ${name}`,
+    key: 'dataDir',
+    pid,
+    platform,
+    clock,
+  })
+  const file = environment.writeLog === null ? new LogFile(logPath(member), clock) : null
+  const { level, format } = member.config.log
+  const writeLine = environment.writeLog ?? ((line: string) => file!.write(line))
+  const log = createLog(level, format, clock, writeLine, { instance: name })
+  const instance = createInstance(ownConfig(member), {
+    clock,
+    log,
+    platform,
+    runDir,
+    environment: environment.environment,
+    pid,
+    loop: environment.loop,
+  })
+  try {
+    await instance.start()
+  } catch (error) {
+    log.error('the instance does not start', { error: (error as Error).message })
+    await file?.close()
+    lock.release()
+    throw error
+  }
+  log.info('ready', { pid })
+  return new LockedInstance(member, instance, lock, log, file)
+}
+
+class LockedInstance implements RunningInstance {
+  #member: FleetMember
+  readonly #instance: Instance
+  readonly #lock: DirectoryLock
+  readonly #log: Log
+  readonly #file: LogFile | null
+  #control: { call(verb: string, params: unknown): Promise<unknown> } | null = null
+
+  constructor(member: FleetMember, instance: Instance, lock: DirectoryLock, log: Log, file: LogFile | null) {
+    this.#member = member
+    this.#instance = instance
+    this.#lock = lock
+    this.#log = log
+    this.#file = file
+  }
+
+  async call(verb: string, params: unknown): Promise<unknown> {
+    // Most instances of a large fleet are never asked anything.
+    const { createControl } = await import('../instance/control.ts')
+    this.#control ??= createControl(this.#instance)
+    return this.#control.call(verb, params)
+  }
+
+  async reload(member: FleetMember): Promise<void> {
+    await this.#instance.reload(ownConfig(member))
+    this.#log.setLevel(member.config.log.level)
+    this.#member = member
+    this.#log.info('configuration reloaded')
+  }
+
+  adopt({ handle, peer, listener, released }: AcceptedConnection): void {
+    const config = this.#member.config.listeners.find(({ name }) => name === listener)
+    if (config === undefined || this.#instance.phase !== 'running') {
+      handle.close()
+      released()
+      return
+    }
+    const { broker } = this.#instance
+    broker.accept(new SocketConnection(handle, peer, broker.loop, released), config)
+  }
+
+  observe(): Observation {
+    const listeners = this.#instance.listeners.map(({ name, address, phase, connections }) => ({
+      name,
+      address,
+      phase,
+      connections,
+    }))
+    return { listeners, connections: this.#instance.broker.connections.size }
+  }
+
+  reopenLog(): void {
+    this.#file?.reopen()
+  }
+
+  flushLogSync(): void {
+    this.#file?.flushSync()
+  }
+
+  async stop(): Promise<void> {
+    try {
+      await this.#instance.stop()
+      this.#log.info('stopped')
+    } finally {
+      this.#lock.release()
+      await this.#file?.close()
+    }
+  }
+}
+
+/** The listeners of an on-demand instance stay with the supervisor, which hands over what they accept. */
+function ownConfig({ config, start }: FleetMember): InstanceConfig {
+  if (start !== 'on-demand') return config
+  return { ...config, listeners: config.listeners.map((listener) => ({ ...listener, enabled: false })) }
+}
+
+/** What every kind of host answers while nothing runs in it. */
+export function notRunning(name: string): OperatorError {
+  return new OperatorError('not-running', `the instance ${name} does not run`, {
+    fix: `start it with atoll instance start ${name}`,
+  })
+}

@@ -1,0 +1,379 @@
+// Crashes, order, changes of a whole fleet, and the end of the supervisor, with real processes.
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
+import { getPriority } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { pathToFileURL } from 'node:url'
+import { addressOf, freePort, isProcessAlive, until, untilPhase, withFleet } from './fixture.test.ts'
+import { logPath } from './running-instance.ts'
+
+/** A program that runs the fleet described in a file. @param environment JavaScript text */
+function supervisorScript(file: string, environment: string): string {
+  const built = (path: string) => JSON.stringify(pathToFileURL(join(import.meta.dirname, path)).href)
+  return `
+    import { readFileSync } from 'node:fs'
+    import { createSupervisor } from ${built('supervisor.js')}
+    import { createSystemClock } from ${built('../base/clock.js')}
+    import { createSilentLog } from ${built('../observe/log.js')}
+    const supervisor = createSupervisor(JSON.parse(readFileSync(${JSON.stringify(file)}, 'utf8')), {
+      clock: createSystemClock(), log: createSilentLog(), platform: process.platform, pid: process.pid,
+      uid: process.getuid(), environment: ${environment}, writeInlineLog: null,
+    })
+    await supervisor.start()
+    process.stdout.write(JSON.stringify(supervisor.status()))
+    setInterval(() => {}, 1000)
+  `
+}
+
+for (const kind of ['process', 'shared'] as const) {
+  test(`${kind}: kill -9 under traffic: the other process sees nothing, the instance comes back`, () =>
+    withFleet(async (fleet) => {
+      const port = await freePort()
+      const listeners = { tcp: `tcp://127.0.0.1:${port}`, local: `unix://${fleet.folder}/a.sock` }
+      const supervisor = await fleet.start(
+        fleet.member('a', kind, { config: { listeners }, pool: 'one' }),
+        fleet.member('b', kind, { pool: 'two' }),
+      )
+      const busy = await fleet.connect(addressOf(supervisor, 'a', 'local'))
+      const other = await fleet.connect(addressOf(supervisor, 'b', 'local'))
+      let isBusy = true
+      const traffic = (async () => {
+        while (isBusy) await busy.publish('t', 'x', { qos: 1 })
+      })().catch(() => {})
+      const victim = supervisor.memberStatus('a')!.pid!
+      process.kill(victim, 'SIGKILL')
+      await untilPhase(supervisor, 'a', 'backing-off')
+      isBusy = false
+      await traffic
+      await untilPhase(supervisor, 'a', 'ready')
+      const { pid, restarts, reason } = supervisor.memberStatus('a')!
+      assert.notEqual(pid, victim)
+      assert.equal(restarts, 1)
+      assert.match(reason!, /^the host process was ended by SIGKILL/)
+      await other.publish('t', 'x', { qos: 1 })
+      assert.deepEqual([supervisor.memberStatus('b')!.restarts], [0])
+      const again = await fleet.connect(`tcp://127.0.0.1:${port}`)
+      await again.publish('t', 'x', { qos: 1 })
+      await fleet.connect(`unix://${fleet.folder}/a.sock`)
+    }))
+}
+
+test('an instance that crashes too often is left as failed, with its last words; a start by hand forgives', () =>
+  withFleet(async (fleet) => {
+    const restart = { backoffSeconds: 0.01, backoffLimitSeconds: 0.1, burst: 2, burstSeconds: 60 }
+    const member = fleet.member('a', 'process', { restart })
+    const supervisor = await fleet.start(member)
+    for (const phase of ['ready', 'ready', 'failed'] as const) {
+      const pid = supervisor.memberStatus('a')!.pid!
+      process.kill(pid, 'SIGKILL')
+      await until('the crash is seen', () => supervisor.memberStatus('a')!.pid !== pid)
+      await untilPhase(supervisor, 'a', phase)
+    }
+    assert.match(supervisor.memberStatus('a')!.reason!, /ended by SIGKILL \(3 times within 60 s\)/)
+    await supervisor.startMember('a')
+    assert.equal(supervisor.memberStatus('a')!.phase, 'ready')
+    assert.equal(supervisor.memberStatus('a')!.restarts, 3)
+  }))
+
+test('a heap that is full ends one instance, says so, and is in its log', () =>
+  withFleet(async (fleet) => {
+    const mib = 1024 * 1024
+    const restart = { backoffSeconds: 30, backoffLimitSeconds: 30, burst: 3, burstSeconds: 60 }
+    const limits = { subscriptionsPerClient: 4_000_000, subscriptions: 4_000_000 }
+    const member = fleet.member('a', 'process', { heapBytes: 32 * mib, restart, config: { limits } })
+    const supervisor = await fleet.start(member, fleet.member('b', 'process'))
+    const client = await fleet.connect(addressOf(supervisor, 'a', 'local'))
+    const other = await fleet.connect(addressOf(supervisor, 'b', 'local'))
+    const fill = async () => {
+      for (let round = 0; supervisor.memberStatus('a')!.phase === 'ready'; round++) {
+        const filters = Array.from({ length: 2000 }, (_, index) => ({ filter: `f/${round}/${index}`, qos: 1 }))
+        await client.subscribe(filters as never)
+      }
+    }
+    await fill().catch(() => {})
+    await untilPhase(supervisor, 'a', 'backing-off')
+    assert.match(supervisor.memberStatus('a')!.reason!, /FATAL ERROR: .*heap/)
+    await other.publish('t', 'x', { qos: 1 })
+    await until('the log has it', () => readFileSync(logPath(member), 'utf8').includes('heap'))
+  }))
+
+test('a host that hangs is killed after the grace period', () =>
+  withFleet(async (fleet) => {
+    const supervisor = await fleet.start(fleet.member('a', 'process', { config: { gracePeriod: 0 } }))
+    const pid = supervisor.memberStatus('a')!.pid!
+    process.kill(pid, 'SIGSTOP')
+    await supervisor.stopMember('a')
+    assert.equal(supervisor.memberStatus('a')!.phase, 'stopped')
+    await until('it is gone', () => !isProcessAlive(pid))
+  }))
+
+test('a start that is under way can be stopped', () =>
+  withFleet(async (fleet) => {
+    const supervisor = fleet.create(fleet.member('a', 'process'))
+    const starting = supervisor.start()
+    await untilPhase(supervisor, 'a', 'starting')
+    await supervisor.stopMember('a')
+    assert.equal(supervisor.memberStatus('a')!.phase, 'stopped')
+    await starting
+    assert.equal(supervisor.memberStatus('a')!.phase, 'stopped')
+  }))
+
+test('a stop while the fleet starts leaves nothing running, also what had not had its turn', () =>
+  withFleet(async (fleet) => {
+    const names = ['a', 'b', 'c']
+    const members = names.map((name, index) => fleet.member(name, 'process', { after: names.slice(0, index) }))
+    const supervisor = fleet.create(...members)
+    const starting = supervisor.start()
+    await untilPhase(supervisor, 'a', 'starting')
+    await supervisor.stop()
+    await starting
+    assert.deepEqual(
+      supervisor.status().members.map(({ phase, pid }) => [phase, pid]),
+      names.map(() => ['stopped', null]),
+    )
+  }))
+
+test('an on-demand instance that crashes refuses nobody', () =>
+  withFleet(async (fleet) => {
+    const supervisor = await fleet.start(fleet.member('a', 'process', { start: 'on-demand' }))
+    const address = addressOf(supervisor, 'a')
+    await fleet.connect(address)
+    process.kill(supervisor.memberStatus('a')!.pid!, 'SIGKILL')
+    await untilPhase(supervisor, 'a', 'backing-off')
+    const client = await fleet.connect(address)
+    await client.publish('t', 'x', { qos: 1 })
+    await untilPhase(supervisor, 'a', 'ready')
+  }))
+
+test('listeners of an on-demand instance change while it waits and while it runs; a port that is taken changes nothing', () =>
+  withFleet(async (fleet) => {
+    const lazy = (listeners: Record<string, string>) =>
+      fleet.member('a', 'process', { start: 'on-demand', config: { listeners } })
+    const socket = (name: string) => `unix://${fleet.folder}/${name}.sock`
+    const supervisor = await fleet.start(lazy({ one: socket('one') }), fleet.member('b', 'inline'))
+    await supervisor.apply(fleet.config(lazy({ two: socket('two') }), fleet.member('b', 'inline')))
+    assert.equal(supervisor.memberStatus('a')!.phase, 'waiting')
+    await assert.rejects(fleet.connect(socket('one')))
+    const client = await fleet.connect(socket('two'))
+    await supervisor.apply(fleet.config(lazy({ two: socket('two'), one: socket('one') }), fleet.member('b', 'inline')))
+    await fleet.connect(socket('one'))
+    await client.publish('t', 'still here', { qos: 1 })
+    const wrong = fleet.config(lazy({ two: socket('two'), three: socket('b') }), fleet.member('b', 'inline'))
+    const [change] = await supervisor.apply(wrong)
+    assert.deepEqual([change.kind, change.name], ['rejected', 'a'])
+    assert.match(change.reason!, /b.sock is in use/)
+    await fleet.connect(socket('one'))
+    await client.publish('t', 'still here', { qos: 1 })
+    assert.deepEqual(
+      supervisor.config.members[0].config.listeners.map(({ name }) => name),
+      ['two', 'one'],
+    )
+  }))
+
+test('log files are opened anew in every process', () =>
+  withFleet(async (fleet) => {
+    const members = (['inline', 'process', 'shared'] as const).map((kind) => fleet.member(kind, kind))
+    const supervisor = await fleet.start(...members)
+    for (const member of members) {
+      await until(
+        'the log is written',
+        () => existsSync(logPath(member)) && readFileSync(logPath(member), 'utf8') !== '',
+      )
+      renameSync(logPath(member), `${logPath(member)}.moved`)
+    }
+    supervisor.reopenLogs()
+    for (const member of members) {
+      await fleet.connect(addressOf(supervisor, member.config.name, 'local'))
+      const isWritten = () => existsSync(logPath(member)) && readFileSync(logPath(member), 'utf8') !== ''
+      await until('the new file is written', isWritten)
+      assert.match(readFileSync(logPath(member), 'utf8'), /^[^\n]*client connected/)
+    }
+  }))
+
+test('an inherited socket reaches the process of its instance, also after a crash', () =>
+  withFleet(async (fleet) => {
+    const server = createServer()
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const { port } = server.address() as { port: number }
+    const { fd } = (server as unknown as { _handle: { fd: number } })._handle
+    const file = join(fleet.folder, 'fleet.json')
+    const member = fleet.member('a', 'process', { config: { listeners: { activated: 'fd:mqtt' } } })
+    writeFileSync(file, JSON.stringify(fleet.config(member)))
+    const inherited = `{ ...process.env, LISTEN_PID: String(process.pid), LISTEN_FDS: '1', LISTEN_FDNAMES: 'mqtt' }`
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', supervisorScript(file, inherited)], {
+      stdio: ['ignore', 'pipe', 'inherit', fd],
+    })
+    server.close()
+    try {
+      const [text] = await once(child.stdout!, 'data')
+      const status = JSON.parse(String(text)) as { members: { pid: number; phase: string; reason: string | null }[] }
+      assert.deepEqual([status.members[0].phase, status.members[0].reason], ['ready', null])
+      const address = `tcp://127.0.0.1:${port}`
+      await fleet.connect(address)
+      process.kill(status.members[0].pid, 'SIGKILL')
+      const again = await fleet.connect(address)
+      await again.publish('t', 'x', { qos: 1 })
+    } finally {
+      child.kill('SIGKILL')
+    }
+  }))
+
+test('order: one after the other where it is wanted; a circle names both and starts neither', () =>
+  withFleet(async (fleet) => {
+    const supervisor = await fleet.start(
+      fleet.member('c', 'inline', { after: ['b'] }),
+      fleet.member('b', 'inline', { after: ['a'] }),
+      fleet.member('a', 'inline'),
+      fleet.member('x', 'inline', { after: ['y'] }),
+      fleet.member('y', 'inline', { after: ['x'] }),
+    )
+    const ready = fleet.events.flatMap((event) => (event.kind === 'phase' && event.phase === 'ready' ? event.name : []))
+    assert.deepEqual(ready, ['a', 'b', 'c'])
+    assert.equal(supervisor.memberStatus('x')!.phase, 'failed')
+    assert.equal(supervisor.memberStatus('x')!.reason, 'instances wait for each other: x after y after x')
+    await supervisor.stop()
+    const stopped = fleet.events.flatMap((event) =>
+      event.kind === 'phase' && event.phase === 'stopped' && event.name < 'x' ? event.name : [],
+    )
+    assert.deepEqual(stopped, ['c', 'b', 'a'])
+  }))
+
+test('apply: created, removed, restarted, rejected and rolled back, each for itself', () =>
+  withFleet(async (fleet) => {
+    const supervisor = await fleet.start(
+      fleet.member('stays', 'process'),
+      fleet.member('goes', 'process'),
+      fleet.member('moves', 'inline'),
+      fleet.member('breaks', 'process'),
+    )
+    const client = await fleet.connect(addressOf(supervisor, 'stays', 'local'))
+    await fleet.connect(addressOf(supervisor, 'breaks', 'local'))
+    writeFileSync(join(fleet.folder, 'file'), '')
+    const unusable = join(fleet.folder, 'file', 'data')
+    const config = fleet.config(
+      fleet.member('stays', 'process'),
+      fleet.member('moves', 'process'),
+      fleet.member('breaks', 'process', { dataDir: unusable }),
+      fleet.member('new', 'shared'),
+      fleet.member('hopeless', 'shared', { dataDir: unusable }),
+    )
+    const changes = await supervisor.apply(config)
+    assert.deepEqual(Object.fromEntries(changes.map(({ name, kind }) => [name, kind])), {
+      stays: 'unchanged',
+      goes: 'removed',
+      moves: 'restart',
+      breaks: 'rejected',
+      new: 'created',
+      hopeless: 'rejected',
+    })
+    assert.match(changes.find(({ name }) => name === 'breaks')!.reason!, /data cannot be made/)
+    assert.match(changes.find(({ name }) => name === 'hopeless')!.reason!, /data cannot be made/)
+    assert.deepEqual(
+      supervisor
+        .status()
+        .members.map(({ name, phase }) => `${name} ${phase}`)
+        .sort(),
+      ['breaks ready', 'moves ready', 'new ready', 'stays ready'],
+    )
+    assert.deepEqual(
+      supervisor.config.members.map((one) => one.config.name),
+      ['stays', 'moves', 'breaks', 'new'],
+    )
+    assert.notEqual(supervisor.config.members[2].dataDir, unusable)
+    await client.publish('t', 'still here', { qos: 1 })
+    for (const name of ['moves', 'breaks', 'new']) await fleet.connect(addressOf(supervisor, name, 'local'))
+    assert.equal(fleet.events.filter(({ kind }) => kind === 'applied').length, 1)
+  }))
+
+test('apply: one instance may take the port that another leaves, whatever their order', () =>
+  withFleet(async (fleet) => {
+    const [one, two] = [await freePort(), await freePort()]
+    const at = (name: string, port: number) =>
+      fleet.member(name, 'inline', { config: { listeners: { tcp: `tcp://127.0.0.1:${port}` } } })
+    const supervisor = await fleet.start(at('a', one), at('b', two))
+    const three = await freePort()
+    const changes = await supervisor.apply(fleet.config(at('a', two), at('b', three)))
+    assert.deepEqual(
+      changes.map(({ kind, reason }) => [kind, reason]),
+      [
+        ['hot', null],
+        ['hot', null],
+      ],
+    )
+    assert.equal(addressOf(supervisor, 'a'), `tcp://127.0.0.1:${two}`)
+    assert.equal(addressOf(supervisor, 'b'), `tcp://127.0.0.1:${three}`)
+  }))
+
+test('apply reads password files again; a broken one leaves the old users in force', () =>
+  withFleet(async (fleet) => {
+    const passwords = join(fleet.folder, 'users')
+    writeFileSync(passwords, '')
+    const member = fleet.member('a', 'process', { config: { auth: { passwords } } })
+    const supervisor = await fleet.start(member)
+    rmSync(passwords)
+    const [change] = await supervisor.apply(fleet.config(member))
+    assert.equal(change.kind, 'rejected')
+    assert.match(change.reason!, /no such file/)
+    writeFileSync(passwords, '')
+    assert.equal((await supervisor.apply(fleet.config(member)))[0].kind, 'unchanged')
+  }))
+
+test('a second daemon with the same run directory is told who runs', () =>
+  withFleet(async (fleet) => {
+    await fleet.start()
+    await assert.rejects(fleet.create().start(), {
+      code: 'directory-locked',
+      message: new RegExp(`in use by the daemon \\(process ${process.pid}, since `),
+    })
+  }))
+
+test('kill -9 of the supervisor: its hosts stop, no orphan holds a port', () =>
+  withFleet(async (fleet) => {
+    const ports = [await freePort(), await freePort()]
+    const members = (['process', 'shared'] as const).map((kind, index) =>
+      fleet.member(kind, kind, { config: { listeners: { tcp: `tcp://127.0.0.1:${ports[index]}` } } }),
+    )
+    const file = join(fleet.folder, 'fleet.json')
+    writeFileSync(file, JSON.stringify(fleet.config(...members)))
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', supervisorScript(file, 'process.env')], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    const [text] = await once(child.stdout, 'data')
+    const status = JSON.parse(String(text)) as { members: { pid: number; phase: string }[] }
+    assert.deepEqual(
+      status.members.map(({ phase }) => phase),
+      ['ready', 'ready'],
+    )
+    await fleet.connect(`tcp://127.0.0.1:${ports[0]}`)
+    child.kill('SIGKILL')
+    await once(child, 'exit')
+    for (const { pid } of status.members) await until(`${pid} is gone`, () => !isProcessAlive(pid))
+    for (const port of ports) {
+      const [error] = await once(connect({ port, host: '127.0.0.1' }), 'error')
+      assert.equal((error as NodeJS.ErrnoException).code, 'ECONNREFUSED')
+    }
+    // And everything can be had again.
+    const supervisor = await fleet.start(...members)
+    assert.deepEqual(
+      supervisor.status().members.map(({ phase }) => phase),
+      ['ready', 'ready'],
+    )
+  }))
+
+test('a process of another account, and of another niceness', { skip: process.getuid?.() !== 0 }, () =>
+  withFleet(async (fleet) => {
+    chmodSync(fleet.folder, 0o777 | 0o1000)
+    const supervisor = await fleet.start(fleet.member('a', 'process', { user: 'nobody', nice: 5 }))
+    const { pid, phase, reason } = supervisor.memberStatus('a')!
+    assert.equal(phase, 'ready', reason ?? '')
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+    assert.match(status, /^Uid:\s+65534\s/m)
+    assert.match(status, /^Groups:\s*$/m)
+    assert.equal(getPriority(pid!), 5)
+    await fleet.connect(addressOf(supervisor, 'a', 'local'))
+  }),
+)

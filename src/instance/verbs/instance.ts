@@ -1,0 +1,113 @@
+// Verbs of the instance itself.
+import * as z from 'zod'
+import type { InstanceConfig } from '../../config/instance-config.ts'
+import { namePattern } from '../../config/keys.ts'
+import { type LogLevel, logLevels } from '../../observe/log.ts'
+import { readGauges, readTotals } from '../broker-counters.ts'
+import { controlVerb } from '../control-verb.ts'
+import { instanceConfigShape } from './instance-config-shape.ts'
+import { listenerRow, listenerRowShape } from './listeners.ts'
+import { count } from './shapes.ts'
+
+const numbers = z.record(z.string(), z.number())
+const logLevel = z.enum(logLevels as [LogLevel, ...LogLevel[]], `expected one of ${logLevels.join(', ')}`)
+
+export const instanceVerbs = [
+  controlVerb({
+    name: 'instance.show',
+    summary: 'Shows the instance: its phase, its listeners and how much it holds.',
+    isReading: true,
+    params: z.strictObject({}),
+    result: z.strictObject({
+      name: z.string(),
+      phase: z.string(),
+      uptimeSeconds: count,
+      logLevel,
+      listeners: z.array(listenerRowShape),
+      connections: count,
+      clients: count,
+      sessions: count,
+      subscriptions: count,
+      sharedSubscriptions: count,
+      retainedMessages: count,
+      retainedBytes: count,
+      queuedMessages: count,
+      queuedBytes: count,
+    }),
+    run({ instance }) {
+      const { broker } = instance
+      const { sessions, subscriptions, retainedMessages, retainedBytes, queuedMessages, queuedBytes } =
+        readGauges(broker)
+      return {
+        name: instance.name,
+        phase: instance.phase,
+        uptimeSeconds: instance.uptimeSeconds,
+        logLevel: broker.log.level,
+        listeners: instance.listeners.map((listener) => listenerRow(instance, listener)),
+        connections: broker.connections.size,
+        clients: broker.sessions.attachedCount,
+        sessions,
+        subscriptions,
+        sharedSubscriptions: broker.router.sharedSubscriptionCount,
+        retainedMessages,
+        retainedBytes,
+        queuedMessages,
+        queuedBytes,
+      }
+    },
+  }),
+  controlVerb({
+    name: 'instance.metrics',
+    summary: 'Gives all numbers of the instance: what only grows, what there is now, and both for each listener.',
+    isReading: true,
+    params: z.strictObject({}),
+    result: z.strictObject({
+      totals: numbers,
+      gauges: numbers,
+      listeners: z.array(z.strictObject({ name: z.string(), totals: numbers, gauges: numbers })),
+    }),
+    run({ instance }) {
+      const { broker } = instance
+      return {
+        totals: readTotals(broker),
+        gauges: {
+          ...readGauges(broker),
+          connections: broker.connections.size,
+          clients: broker.sessions.attachedCount,
+          sharedSubscriptions: broker.router.sharedSubscriptionCount,
+          uptimeSeconds: instance.uptimeSeconds,
+        },
+        listeners: instance.listeners.map(({ name, counters, connections }) => ({
+          name,
+          totals: { ...counters },
+          gauges: { connections },
+        })),
+      }
+    },
+  }),
+  controlVerb({
+    name: 'instance.loglevel',
+    summary: 'Changes how much is logged, until the next start.',
+    isReading: false,
+    params: z.strictObject({ level: logLevel }),
+    result: z.strictObject({ level: logLevel }),
+    run({ instance: { broker } }, { level }) {
+      broker.log.setLevel(level)
+      return { level: broker.log.level }
+    },
+  }),
+  controlVerb({
+    name: 'instance.reload',
+    summary: 'Takes a whole new configuration, or nothing of it.',
+    isReading: false,
+    isInternal: true,
+    params: z.strictObject({ config: instanceConfigShape }),
+    result: z.strictObject({
+      hot: z.array(z.string()),
+      restart: z.array(z.string()),
+      started: z.array(z.string().regex(namePattern)),
+      stopped: z.array(z.string().regex(namePattern)),
+    }),
+    run: ({ instance }, { config }) => instance.reload(config as unknown as InstanceConfig),
+  }),
+]

@@ -1,0 +1,329 @@
+// What a round has sent, what was promised for it and what came: finds everything that breaks a promise. Knows MQTT's rules
+// for it, and neither sockets nor the broker's process.
+//
+// A message is promised by its PUBACK or PUBREC, to every Session whose SUBACK came before its first PUBLISH went out and that
+// has sent no UNSUBSCRIBE since: once at least, and exactly once where both sides have QoS 2.
+
+export const VIOLATION_KINDS = [
+  'lost',
+  'order',
+  'qos2-double',
+  'qos1-double',
+  'session-present',
+  'lost-subscription',
+  'ended-subscription',
+  'retained',
+  'identifier-reused',
+  'lost-release',
+  'unexpected',
+] as const
+
+export type ViolationKind = (typeof VIOLATION_KINDS)[number]
+
+export interface Violation {
+  kind: ViolationKind
+  text: string
+  /** All that is known of the message, in its order. */
+  story: readonly string[]
+}
+
+export interface Message {
+  readonly number: number
+  readonly publisher: string
+  readonly topic: string
+  readonly qos: 1 | 2
+  readonly retain: boolean
+  /** Counts the messages of one publisher, topic and QoS. */
+  readonly sequence: number
+  /** Payload after the header. */
+  readonly paddingBytes: number
+  /** A retained message without payload. */
+  readonly isDeletion: boolean
+  /** One of those that show at the end which Subscriptions are there. */
+  readonly isProbe: boolean
+  firstSentTick: number
+  sentCount: number
+  /** Its PUBACK or PUBREC has come. */
+  isPromised: boolean
+  readonly story: Event[]
+}
+
+interface Event {
+  readonly atMs: number
+  /** Client Identifier; null for what concerns all. */
+  readonly who: string | null
+  readonly text: string
+}
+
+export type NewMessage = Pick<Message, 'publisher' | 'topic' | 'qos' | 'retain' | 'paddingBytes'> & {
+  isDeletion?: boolean
+  isProbe?: boolean
+}
+
+const matches = (filter: string, topic: string): boolean => {
+  const wanted = filter.split('/')
+  const levels = topic.split('/')
+  for (const [index, level] of wanted.entries()) {
+    if (level === '#') return true
+    if (index >= levels.length || (level !== '+' && level !== levels[index])) return false
+  }
+  return wanted.length === levels.length
+}
+
+interface Interval {
+  filter: string
+  qos: number
+  /** SUBACK came. */
+  fromTick: number
+  /** UNSUBSCRIBE went out, or the Session was given up; Infinity while it stands. */
+  endTick: number
+}
+
+interface Receipts {
+  /** Times it was given to the application: QoS 2 redeliveries that a client recognises do not count. */
+  count: number
+  connection: string
+  countInConnection: number
+}
+
+/** What one Session, or all members of one shared group, must get and has got. */
+export class Account {
+  readonly name: string
+  readonly isShared: boolean
+  /** Client Identifiers. */
+  readonly members = new Set<string>()
+  readonly #intervals: Interval[] = []
+  readonly #received = new Map<number, Receipts>()
+  readonly #lastSequences = new Map<string, number>()
+
+  constructor(name: string, isShared: boolean) {
+    this.name = name
+    this.isShared = isShared
+  }
+
+  subscribed(filter: string, qos: number, tick: number): void {
+    const open = this.#intervals.some((interval) => interval.filter === filter && interval.endTick === Infinity)
+    if (!open) this.#intervals.push({ filter, qos, fromTick: tick, endTick: Infinity })
+  }
+
+  /** `filter` null for all. */
+  unsubscribing(filter: string | null, tick: number): void {
+    for (const interval of this.#intervals) {
+      if (interval.endTick === Infinity && (filter === null || interval.filter === filter)) interval.endTick = tick
+    }
+  }
+
+  /** QoS of the Subscription through which the message is owed; null when none is. */
+  owed(message: Message): number | null {
+    const owing = this.#intervals.find(
+      ({ filter, fromTick, endTick }) =>
+        fromTick < message.firstSentTick && endTick === Infinity && matches(filter, message.topic),
+    )
+    return owing === undefined ? null : owing.qos
+  }
+
+  has(message: Message): boolean {
+    return this.#received.has(message.number)
+  }
+
+  /** Notes one receipt. @returns what is wrong with it */
+  receive(message: Message, qos: number, connection: string): [ViolationKind, string] | null {
+    const known = this.#received.get(message.number)
+    if (known === undefined) {
+      this.#received.set(message.number, { count: 1, connection, countInConnection: 1 })
+      return this.#checkOrder(message)
+    }
+    known.count++
+    known.countInConnection = known.connection === connection ? known.countInConnection + 1 : 1
+    known.connection = connection
+    if (qos === 2) return ['qos2-double', `${this.name} was given it ${known.count} times`]
+    // Another one in the same connection is right only if the publisher has sent it again.
+    if (!this.isShared && known.countInConnection > message.sentCount) {
+      return ['qos1-double', `${this.name} got it ${known.countInConnection} times in one connection`]
+    }
+    return null
+  }
+
+  #checkOrder(message: Message): [ViolationKind, string] | null {
+    if (this.isShared) return null
+    const key = `${message.publisher} ${message.topic} ${message.qos}`
+    const last = this.#lastSequences.get(key) ?? 0
+    if (message.sequence < last) return ['order', `${this.name} got ${message.sequence} after ${last} of ${key}`]
+    this.#lastSequences.set(key, message.sequence)
+    return null
+  }
+}
+
+export class Ledger {
+  readonly violations: Violation[] = []
+  readonly messages: Message[] = []
+  readonly figures = {
+    acknowledgements: 0,
+    deliveries: 0,
+    redeliveries: 0,
+    redeliveriesWithoutDup: 0,
+    sessions: 0,
+    subscriptions: 0,
+    retainedChecks: 0,
+  }
+  /** Called with each acknowledgement that a client has received, before the client goes on. */
+  onAcknowledgement: (what: string) => void = () => {}
+  /** Called when the first byte of a PUBLISH has gone. */
+  onSent: () => void = () => {}
+  readonly #accounts: Account[] = []
+  readonly #sequences = new Map<string, number>()
+  readonly #retained = new Map<string, Message[]>()
+  readonly #bornAtMs = performance.now()
+  readonly #roundStory: Event[] = []
+  #tick = 0
+
+  tick(): number {
+    return ++this.#tick
+  }
+
+  #event(who: string | null, text: string): Event {
+    return { atMs: performance.now() - this.#bornAtMs, who, text }
+  }
+
+  /** Something that concerns all: kills and starts. */
+  happened(text: string): void {
+    this.#roundStory.push(this.#event(null, text))
+  }
+
+  note(message: Message, who: string, text: string): void {
+    message.story.push(this.#event(who, text))
+  }
+
+  /** @param account whose side of the story is told, beside the publisher's */
+  violate(kind: ViolationKind, text: string, message: Message | null = null, account: Account | null = null): void {
+    const isTold = ({ who }: Event) => who === message?.publisher || (who !== null && account?.members.has(who))
+    const events = [...(message?.story.filter(isTold) ?? []), ...this.#roundStory]
+    const story = events
+      .sort((a, b) => a.atMs - b.atMs)
+      .map((event) => `${event.atMs.toFixed(1)} ms ${event.who === null ? '' : `${event.who} `}${event.text}`)
+    const what = message === null ? '' : ` | ${this.#describe(message)}`
+    const atMs = performance.now() - this.#bornAtMs
+    this.violations.push({ kind, text: `${atMs.toFixed(1)} ms ${text}${what}`, story })
+  }
+
+  #describe(message: Message): string {
+    const { number, publisher, topic, qos, sequence, retain, paddingBytes } = message
+    return `message ${number} ${publisher} ${topic} qos=${qos} sequence=${sequence} retain=${retain} padding=${paddingBytes}`
+  }
+
+  account(name: string, isShared = false): Account {
+    const account = new Account(name, isShared)
+    this.#accounts.push(account)
+    return account
+  }
+
+  create({ isDeletion = false, isProbe = false, ...given }: NewMessage): Message {
+    const key = `${given.publisher} ${given.topic} ${given.qos}`
+    const sequence = (this.#sequences.get(key) ?? 0) + 1
+    this.#sequences.set(key, sequence)
+    const number = this.messages.length
+    const state = { firstSentTick: 0, sentCount: 0, isPromised: false, story: [] }
+    const message: Message = { ...given, number, sequence, isDeletion, isProbe, ...state }
+    this.messages.push(message)
+    return message
+  }
+
+  payload(message: Message): Buffer {
+    if (message.isDeletion) return Buffer.alloc(0)
+    const { number, publisher, sequence, paddingBytes } = message
+    return Buffer.from(`${number} ${publisher} ${sequence} ${'x'.repeat(paddingBytes)}`)
+  }
+
+  /** The message to which topic and payload belong; null when nothing like it was sent. */
+  find(topic: string, payload: Buffer): Message | null {
+    const message = this.messages[Number.parseInt(payload.toString('latin1', 0, 12), 10)]
+    return message?.topic === topic && this.payload(message).equals(payload) ? message : null
+  }
+
+  sent(message: Message, how: string): void {
+    if (message.sentCount === 0) {
+      message.firstSentTick = this.tick()
+      if (message.retain) {
+        const list = this.#retained.get(message.topic)
+        if (list === undefined) this.#retained.set(message.topic, [message])
+        else list.push(message)
+      }
+    }
+    message.sentCount++
+    this.note(message, message.publisher, `sent PUBLISH ${how}`)
+    this.onSent()
+  }
+
+  promised(message: Message, by: string): void {
+    this.note(message, message.publisher, `got ${by}`)
+    message.isPromised = true
+    this.acknowledged(by)
+  }
+
+  acknowledged(what: string): void {
+    this.tick()
+    this.figures.acknowledgements++
+    this.onAcknowledgement(what)
+  }
+
+  received(account: Account, message: Message, qos: number, connection: string): void {
+    this.figures.deliveries++
+    if (message.isProbe && account.owed(message) === null) {
+      this.violate(
+        'ended-subscription',
+        `${account.name} got a message for which it has no Subscription`,
+        message,
+        account,
+      )
+    }
+    if (account.has(message)) this.figures.redeliveries++
+    const wrong = account.receive(message, qos, connection)
+    if (wrong !== null) this.violate(...wrong, message, account)
+  }
+
+  /** Whether everything promised so far was received. */
+  isComplete(): boolean {
+    for (const account of this.#accounts) if (this.#missing(account).next().done === false) return false
+    return true
+  }
+
+  *#missing(account: Account): Generator<Message> {
+    for (const message of this.messages) {
+      if (!message.isPromised || message.isDeletion || account.has(message)) continue
+      if (account.owed(message) !== null) yield message
+    }
+  }
+
+  /** At the end: what was promised and did not come. */
+  settle(): void {
+    for (const account of this.#accounts) {
+      for (const message of this.#missing(account)) {
+        const kind = message.isProbe ? 'lost-subscription' : 'lost'
+        this.violate(kind, `${account.name} did not get it`, message, account)
+      }
+    }
+  }
+
+  /** Topics with what a new subscriber must find; `values` as it was found. @returns topics whose value is not right */
+  wrongRetained(values: ReadonlyMap<string, Message>): Map<string, string> {
+    const wrong = new Map<string, string>()
+    for (const [topic, sent] of this.#retained) {
+      const promisedIndex = sent.findLastIndex((message) => message.isPromised)
+      const found = values.get(topic)
+      const isRight =
+        found === undefined
+          ? promisedIndex === -1 || sent.some((message, index) => message.isDeletion && index >= promisedIndex)
+          : sent.indexOf(found) >= promisedIndex
+      if (isRight) continue
+      const promised = sent[promisedIndex]
+      const what = found === undefined ? 'nothing' : `message ${found.number}`
+      const last = promised.isDeletion ? `its deletion by message ${promised.number}` : `message ${promised.number}`
+      wrong.set(topic, `${topic} holds ${what}; acknowledged was ${last}`)
+    }
+    return wrong
+  }
+
+  lastPromisedRetained(topic: string): Message | null {
+    return this.#retained.get(topic)?.findLast((message) => message.isPromised) ?? null
+  }
+}
