@@ -10,7 +10,7 @@ import { faults, findings, loadAll } from './fixture.test.ts'
 import type { FleetMember } from './fleet-config.ts'
 import { matches } from './include-files.ts'
 import type { LoadOptions } from './load-fleet.ts'
-import { showFleet } from './show-config.ts'
+import { showFleet } from './show-fleet.ts'
 
 const membersOf = (text: string | null, options: Partial<LoadOptions> = {}): FleetMember[] =>
   loadAll(text, 'yaml', options).fleet.members
