@@ -12,9 +12,9 @@ import {
   listOf,
   namesOf,
   nullable,
-  orZero,
   permissions,
   size,
+  sizeOrZero,
   text,
 } from './key-kinds.ts'
 import { ValueError } from './quantities.ts'
@@ -389,7 +389,7 @@ export const restartKeys = {
 export const processLimitKeys = {
   heap: key(
     'heapBytes',
-    orZero(size(32 * 1024 ** 2, 64 * gibibyte)),
+    sizeOrZero(32 * 1024 ** 2, 64 * gibibyte),
     0,
     "With `isolation: process`: limit of the JavaScript heap; 0 for Node's own.",
     restart,

@@ -388,6 +388,7 @@ instances:
   a: { template: t }
   b: { isolation: process, nice: 3, user: nobody, limits: { heap: 64MiB }, after: a, start: on-demand, stopWhenIdle: 5m }
   c: { isolation: inline, restart: { burst: 0 } }
+  d: {}
 `
   const first = loadAll(text).fleet
   const second = loadAll(showFleet(first)).fleet
