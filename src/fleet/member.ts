@@ -40,6 +40,8 @@ export class Member {
   #host: MemberHost | null = null
   #door: Door | null = null
   #reason: string | null = null
+  /** What the last start that failed threw. */
+  #failure: unknown = null
   #restarts = 0
   #readySinceMs: number | null = null
   /** When it crashed, on the monotonic clock; within the burst period only. */
@@ -64,6 +66,11 @@ export class Member {
 
   get phase(): MemberPhase {
     return this.#life.current
+  }
+
+  /** Why its start failed, as it was thrown; null when it did not. */
+  get failure(): unknown {
+    return this.phase === 'failed' ? this.#failure : null
   }
 
   status(): MemberStatus {
@@ -240,6 +247,7 @@ export class Member {
         this.#crashed(describeFailure(error))
         return
       }
+      this.#failure = error
       await this.#fail(describeFailure(error))
       throw error
     }

@@ -131,6 +131,11 @@ export class Supervisor implements Fleet {
     return this.#members.get(name)?.status() ?? null
   }
 
+  /** Why the start of an instance failed, as it was thrown; null when it did not. */
+  failureOf(name: string): unknown {
+    return this.#members.get(name)?.failure ?? null
+  }
+
   plan(next: FleetConfig): MemberChange[] {
     const faults = findOrderFaults(next.members)
     const changes = next.members.map((to): MemberChange => {
