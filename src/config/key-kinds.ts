@@ -37,7 +37,7 @@ export interface Key<Field extends string, Input, Output> {
 }
 
 /** When a new value counts: at once, or when the instance, or the whole daemon, starts the next time. */
-export type TakesEffect = 'at once' | 'after a restart' | 'after a restart of the daemon'
+export type TakesEffect = 'at once' | 'restart' | 'restart of the daemon'
 
 export function key<Field extends string, Input, Output>(
   field: Field,
