@@ -1,40 +1,101 @@
 // `atoll check`: says everything that is wrong with a configuration and the files that it names, and starts nothing.
 import type { Command } from 'commander'
 import { OperatorError } from '../base/errors.ts'
+import type { FleetMember } from '../config/fleet-config.ts'
+import type { LoadedFleet } from '../config/load-fleet.ts'
 import { addConfigOptions } from './config-options.ts'
 import { exitCodes } from './exit-codes.ts'
 import type { ConfigOptions } from './read-config.ts'
 import { describeLine, findingsOf } from './report-error.ts'
 
+interface CheckOptions extends ConfigOptions {
+  json?: true
+  host?: true
+}
+
+/** What the fleet itself has while it runs: no fault of the configuration. */
+const codesWhileRunning = ['port-in-use', 'socket-in-use']
+
 export function registerCheck(program: Command): void {
   addConfigOptions(program.command('check'))
     .description('check a configuration: one line per finding on the standard error, and exit code 2')
+    .option('--host', 'ask this host too: ports, folders, open files and memory')
     .option('--json', 'print the result as JSON on the standard output')
     .action(check)
 }
 
-async function check(options: ConfigOptions & { json?: true }): Promise<void> {
-  const { readConfig } = await import('./read-config.ts')
-  const { checkAuthFiles } = await import('./check-auth-files.ts')
-  let listeners = 0
-  let findings: readonly OperatorError[]
+async function check(options: CheckOptions): Promise<void> {
+  const { readFleet } = await import('./read-config.ts')
+  let members: readonly FleetMember[] = []
+  let findings: readonly OperatorError[] = []
+  let warnings: readonly OperatorError[] = []
   try {
-    const { config } = readConfig(options)
-    listeners = config.listeners.length
-    findings = checkAuthFiles(config.auth)
+    const loaded = readFleet(options)
+    members = loaded.fleet.members
+    findings = await checkFiles(members)
+    if (options.host) {
+      const ofHost = await askHost(loaded)
+      findings = [...findings, ...ofHost.errors]
+      warnings = ofHost.warnings
+    }
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error
     findings = findingsOf(error)
   }
   const isOk = findings.length === 0
+  const listeners = members.reduce((sum, { config }) => sum + config.listeners.length, 0)
   if (options.json) {
-    const shown = findings.map(({ code, message, fix, place }) => ({ code, message, fix, ...place }))
-    const result = isOk ? { ok: true, instances: 1, listeners, findings: shown } : { ok: false, findings: shown }
+    const result = {
+      ok: isOk,
+      ...(isOk ? { instances: members.length, listeners } : {}),
+      findings: findings.map(plainFinding),
+      ...(options.host ? { warnings: warnings.map(plainFinding) } : {}),
+    }
     process.stdout.write(`${JSON.stringify(result, null, 2)}\n`)
-  } else if (isOk) {
-    process.stdout.write(`ok: 1 instance, ${listeners} ${listeners === 1 ? 'listener' : 'listeners'}\n`)
   } else {
     for (const finding of findings) process.stderr.write(`${describeLine(finding)}\n`)
+    for (const warning of warnings) process.stderr.write(`warning: ${describeLine(warning)}\n`)
+    if (isOk) process.stdout.write(`ok: ${counted(members.length, 'instance')}, ${counted(listeners, 'listener')}\n`)
   }
   process.exitCode = isOk ? exitCodes.ok : exitCodes.configuration
+}
+
+/** The password and ACL files, each once, however many instances share it. */
+async function checkFiles(members: readonly FleetMember[]): Promise<OperatorError[]> {
+  const { checkAuthFiles } = await import('./check-auth-files.ts')
+  const passwords = new Set<string | null>([null])
+  const acls = new Set<string | null>([null])
+  const findings: OperatorError[] = []
+  for (const { auth } of members.map(({ config }) => config)) {
+    const isKnown = { passwords: passwords.has(auth.passwords), acl: acls.has(auth.acl) }
+    passwords.add(auth.passwords)
+    acls.add(auth.acl)
+    findings.push(
+      ...checkAuthFiles({
+        ...auth,
+        passwords: isKnown.passwords ? null : auth.passwords,
+        acl: isKnown.acl ? null : auth.acl,
+      }),
+    )
+  }
+  return findings
+}
+
+async function askHost(loaded: LoadedFleet): Promise<{ errors: OperatorError[]; warnings: OperatorError[] }> {
+  const { checkHost, readHostFacts } = await import('../fleet/host-check.ts')
+  const found = await checkHost(loaded, readHostFacts(), process.platform)
+  const isError = ({ severity, error }: (typeof found)[number]) =>
+    severity === 'error' && !codesWhileRunning.includes(error.code)
+  return {
+    errors: found.filter(isError).map(({ error }) => error),
+    warnings: found.filter((one) => !isError(one)).map(({ error }) => error),
+  }
+}
+
+function plainFinding({ code, message, fix, place }: OperatorError): object {
+  return { code, message, fix, ...place }
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`
 }

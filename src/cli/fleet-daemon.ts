@@ -38,7 +38,7 @@ export class FleetDaemon implements ForegroundDaemon {
     await admin.start()
     try {
       await supervisor.start()
-      await this.#expectSoleInstance()
+      this.#expectSoleInstance()
     } catch (error) {
       await supervisor.stop()
       await admin.stop()
@@ -59,12 +59,11 @@ export class FleetDaemon implements ForegroundDaemon {
   }
 
   /** A daemon whose only instance cannot start has nothing to look after. @throws OperatorError why it cannot */
-  async #expectSoleInstance(): Promise<void> {
+  #expectSoleInstance(): void {
     const { supervisor } = this.#options
     const [only, ...others] = supervisor.status().members
     if (others.length > 0 || only?.phase !== 'failed') return
-    // The status has a text for people; the second try has the error itself.
-    await supervisor.startMember(only.name)
+    throw supervisor.failureOf(only.name) ?? new OperatorError('not-ready', only.reason ?? 'it does not start')
   }
 
   async reload(): Promise<void> {

@@ -2,7 +2,6 @@
 import { join } from 'node:path'
 import { defaultPaths } from '../config/default-paths.ts'
 import { findFile } from '../config/find-file.ts'
-import { type LoadedConfig, loadConfig } from '../config/load-config.ts'
 import { type LoadedFleet, type LoadOptions, loadFleet } from '../config/load-fleet.ts'
 import { SavedChanges, savedChangesFile } from '../config/saved-changes.ts'
 import { addressGrammar } from '../instance/address-grammar.ts'
@@ -20,11 +19,6 @@ export interface ConfigOptions {
  */
 export function readFleet(options: ConfigOptions, changes = openSavedChanges(options)): LoadedFleet {
   return loadFleet({ ...loadOptions(options), changes })
-}
-
-/** @throws ConfigError with every finding, or because there are several instances */
-export function readConfig(options: ConfigOptions): LoadedConfig {
-  return loadConfig(loadOptions(options))
 }
 
 /** What was saved beside the configuration file, or beside where it would be. @throws ConfigError */

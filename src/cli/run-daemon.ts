@@ -53,7 +53,8 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
   }
   const supervisor = createSupervisor(fleet, {
     clock,
-    log,
+    // Of a sole instance all is said by its own lines.
+    log: isInlineAlone ? createLog('warn', format, clock, writeLine) : log,
     platform: process.platform,
     pid: process.pid,
     uid: process.getuid?.() ?? 0,

@@ -22,10 +22,9 @@ export function registerStart(program: Command): void {
 
 async function start(options: StartOptions): Promise<void> {
   if (options.printConfig) {
-    const { readConfig } = await import('./read-config.ts')
-    const { showConfig } = await import('../config/show-config.ts')
-    const { config, paths } = readConfig(options)
-    process.stdout.write(showConfig(config, paths))
+    const { readFleet } = await import('./read-config.ts')
+    const { showFleet } = await import('../config/show-fleet.ts')
+    process.stdout.write(showFleet(readFleet(options).fleet))
     return
   }
   if (options.detach) {

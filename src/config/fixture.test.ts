@@ -6,7 +6,7 @@ import { after } from 'node:test'
 import { OperatorError } from '../base/errors.ts'
 import type { AddressGrammar, ListenerAddress } from './check-listeners.ts'
 import { ConfigError } from './config-error.ts'
-import { type LoadedConfig, loadConfig } from './load-config.ts'
+import type { InstanceConfig } from './instance-config.ts'
 import { type LoadedFleet, type LoadOptions, loadFleet } from './load-fleet.ts'
 
 export const grammar: AddressGrammar = {
@@ -40,9 +40,18 @@ export function fileWith(text: string | Buffer, extension = 'yaml'): string {
   return file
 }
 
+/** What a file of one instance is loaded to. */
+interface LoadedInstance extends Pick<LoadedFleet, 'isDefaultRunDir' | 'file' | 'sources'> {
+  config: InstanceConfig
+  paths: { runDir: string; dataDir: string; logDir: string }
+}
+
 /** Loads `text` as a file, or no file for null: the one instance that it describes. */
-export function load(text: string | null, extension = 'yaml', options: Partial<LoadOptions> = {}): LoadedConfig {
-  return loadConfig(loadOptions(text, extension, options))
+export function load(text: string | null, extension = 'yaml', options: Partial<LoadOptions> = {}): LoadedInstance {
+  const { fleet, isDefaultRunDir, file, sources } = loadAll(text, extension, options)
+  const { runDir, dataDir, logDir, members } = fleet
+  if (members.length !== 1) throw new Error(`${members.length} instances`)
+  return { config: members[0]!.config, paths: { runDir, dataDir, logDir }, isDefaultRunDir, file, sources }
 }
 
 /** Loads `text` as a file, or no file for null. */

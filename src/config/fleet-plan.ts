@@ -103,7 +103,7 @@ function compare(prefix: string, table: KeyTable, before: object, after: object)
     const from = kind.show((before as Record<string, unknown>)[field])
     const to = kind.show((after as Record<string, unknown>)[field])
     if (JSON.stringify(from) === JSON.stringify(to)) continue
-    const change = takesEffect === 'at once' ? 'hot' : takesEffect === 'after a restart' ? 'restart' : 'rejected'
+    const change = takesEffect === 'at once' ? 'hot' : takesEffect === 'restart' ? 'restart' : 'rejected'
     changes.push({ key: prefix + name, kind: change, from, to })
   }
   return changes

@@ -37,7 +37,7 @@ export interface Key<Field extends string, Input, Output> {
 }
 
 /** When a new value counts: at once, or when the instance, or the whole daemon, starts the next time. */
-export type TakesEffect = 'at once' | 'after a restart' | 'after a restart of the daemon'
+export type TakesEffect = 'at once' | 'restart' | 'restart of the daemon'
 
 export function key<Field extends string, Input, Output>(
   field: Field,
@@ -86,13 +86,10 @@ export function size(minimumBytes: number, maximumBytes: number): Kind<number | 
   }
 }
 
-/** Also 0, which stands for none, of a kind that begins higher. */
-export function orZero(kind: Kind<number | string, number>): Kind<number | string, number> {
-  return {
-    ...kind,
-    title: `${kind.title}, or 0`,
-    read: (value) => (value === 0 || value === '0' ? 0 : kind.read(value)),
-  }
+/** Bytes, or 0 for none. */
+export function sizeOrZero(minimumBytes: number, maximumBytes: number): Kind<number | string, number> {
+  const kind = size(minimumBytes, maximumBytes)
+  return { ...kind, title: `${kind.title}, or 0`, read: (value) => (parseSize(value) === 0 ? 0 : kind.read(value)) }
 }
 
 export function flag(): Kind<boolean, boolean> {

@@ -12,9 +12,9 @@ import {
   listOf,
   namesOf,
   nullable,
-  orZero,
   permissions,
   size,
+  sizeOrZero,
   text,
 } from './key-kinds.ts'
 import { ValueError } from './quantities.ts'
@@ -286,7 +286,7 @@ export const instanceKeys = {
     choice(['memory', 'os', 'fsync']),
     'memory',
     'What an acknowledgement means. This version keeps everything in memory: after a restart sessions, queued and retained messages are gone. `os` and `fsync` are refused.',
-    'after a restart',
+    'restart',
   ),
   gracePeriod: key(
     'gracePeriodSeconds',
@@ -299,7 +299,7 @@ export const instanceKeys = {
 /** Names of listeners and instances: they become parts of paths, of environment variables and of key paths. */
 export const namePattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/
 
-const restart = 'after a restart'
+const restart = 'restart'
 
 /** Keys by which a fleet runs an instance. A program that embeds a broker runs it itself and has none of them. */
 export const memberKeys = {
@@ -389,7 +389,7 @@ export const restartKeys = {
 export const processLimitKeys = {
   heap: key(
     'heapBytes',
-    orZero(size(32 * 1024 ** 2, 64 * gibibyte)),
+    sizeOrZero(32 * 1024 ** 2, 64 * gibibyte),
     0,
     "With `isolation: process`: limit of the JavaScript heap; 0 for Node's own.",
     restart,
@@ -441,7 +441,7 @@ export const entryKeys = {
   ),
 } as const satisfies KeyTable
 
-const daemon = 'after a restart of the daemon'
+const daemon = 'restart of the daemon'
 
 /** Where the fleet is managed. */
 export const adminKeys = {

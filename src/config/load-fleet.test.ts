@@ -10,7 +10,7 @@ import { faults, findings, loadAll } from './fixture.test.ts'
 import type { FleetMember } from './fleet-config.ts'
 import { matches } from './include-files.ts'
 import type { LoadOptions } from './load-fleet.ts'
-import { showFleet } from './show-config.ts'
+import { showFleet } from './show-fleet.ts'
 
 const membersOf = (text: string | null, options: Partial<LoadOptions> = {}): FleetMember[] =>
   loadAll(text, 'yaml', options).fleet.members
@@ -388,6 +388,7 @@ instances:
   a: { template: t }
   b: { isolation: process, nice: 3, user: nobody, limits: { heap: 64MiB }, after: a, start: on-demand, stopWhenIdle: 5m }
   c: { isolation: inline, restart: { burst: 0 } }
+  d: {}
 `
   const first = loadAll(text).fleet
   const second = loadAll(showFleet(first)).fleet

@@ -82,13 +82,10 @@ export class HostProcess {
       gid: options.gid ?? undefined,
     })
     const onLine = (line: string) => {
-      if (this.#lastWords.length < lastWordsLimit) this.#lastWords.push(line)
+      if (this.#lastWords.push(line) > lastWordsLimit) this.#lastWords.shift()
       options.onLine(line)
     }
-    const open = [
-      splitLines(this.#child.stdout!, options.onLine), //
-      splitLines(this.#child.stderr!, onLine),
-    ]
+    const open = [splitLines(this.#child.stdout!, options.onLine), splitLines(this.#child.stderr!, onLine)]
     this.#child.on('message', (message) => this.#received(message as FromHost))
     this.#ended = new Promise((resolve) => {
       const end = async (reason: string) => {

@@ -40,6 +40,8 @@ export class Member {
   #host: MemberHost | null = null
   #door: Door | null = null
   #reason: string | null = null
+  /** What the last start that failed threw. */
+  #failure: unknown = null
   #restarts = 0
   #readySinceMs: number | null = null
   /** When it crashed, on the monotonic clock; within the burst period only. */
@@ -64,6 +66,11 @@ export class Member {
 
   get phase(): MemberPhase {
     return this.#life.current
+  }
+
+  /** Why its start failed, as it was thrown; null when it did not. */
+  get failure(): unknown {
+    return this.phase === 'failed' ? this.#failure : null
   }
 
   status(): MemberStatus {
@@ -195,16 +202,19 @@ export class Member {
   async #wait(): Promise<void> {
     await this.#openDoor()
     if (this.phase !== 'waiting') this.#to('waiting')
+    // Somebody may have come while the listeners were opened.
+    if (this.#door!.isKnocked) this.#knocked()
   }
 
   /** @throws OperatorError, and it has failed */
   async #openDoor(): Promise<void> {
     if (this.#door !== null) return
-    const door = new Door(this.#environment, () => this.#knocked())
+    const log = this.#environment.log.with({ instance: this.name })
+    const door = new Door({ ...this.#environment, log }, () => this.#knocked())
     try {
       await door.open(this.#config)
     } catch (error) {
-      this.#to('failed', describe(error))
+      this.#to('failed', describeFailure(error))
       throw error
     }
     this.#door = door
@@ -234,10 +244,11 @@ export class Member {
       this.#host = null
       if (this.#is('stopping')) throw error
       if (error instanceof OperatorError && crashCodes.includes(error.code)) {
-        this.#crashed(describe(error))
+        this.#crashed(describeFailure(error))
         return
       }
-      await this.#fail(describe(error))
+      this.#failure = error
+      await this.#fail(describeFailure(error))
       throw error
     }
     if (!this.#is('starting')) return
@@ -344,7 +355,8 @@ export class Member {
   }
 }
 
-function describe(error: unknown): string {
+/** For people. */
+export function describeFailure(error: unknown): string {
   if (error instanceof OperatorError) return describeOperatorError(error)
   return error instanceof Error ? (error.stack ?? error.message) : String(error)
 }

@@ -58,7 +58,8 @@ export async function startInstance(member: FleetMember, environment: HostEnviro
   const file = environment.writeLog === null ? new LogFile(logPath(member), clock) : null
   const { level, format } = member.config.log
   const writeLine = environment.writeLog ?? ((line: string) => file!.write(line))
-  const log = createLog(level, format, clock, writeLine, { instance: name })
+  // A log that is somebody else's as well is so because there is one instance only.
+  const log = createLog(level, format, clock, writeLine, file === null ? {} : { instance: name })
   const instance = createInstance(ownConfig(member), {
     clock,
     log,

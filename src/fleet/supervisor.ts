@@ -16,7 +16,7 @@ import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
 import type { Fleet, FleetEvent, FleetStatus, MemberChange, MemberPhase, MemberStatus } from './fleet.ts'
 import { HostProcess, type HostProcessOptions } from './host-process.ts'
 import { InlineHost } from './inline-host.ts'
-import { Member, type MemberEnvironment } from './member.ts'
+import { describeFailure, Member, type MemberEnvironment } from './member.ts'
 import { findAccount, type MemberAccount, makeDirectories } from './member-account.ts'
 import type { MemberHost, OnHostEnd } from './member-host.ts'
 import { planChange } from './plan-change.ts'
@@ -131,6 +131,11 @@ export class Supervisor implements Fleet {
     return this.#members.get(name)?.status() ?? null
   }
 
+  /** Why the start of an instance failed, as it was thrown; null when it did not. */
+  failureOf(name: string): unknown {
+    return this.#members.get(name)?.failure ?? null
+  }
+
   plan(next: FleetConfig): MemberChange[] {
     const faults = findOrderFaults(next.members)
     const changes = next.members.map((to): MemberChange => {
@@ -216,7 +221,7 @@ export class Supervisor implements Fleet {
 
   #reject(change: MemberChange, error: unknown): void {
     change.kind = 'rejected'
-    change.reason = error instanceof Error ? error.message : String(error)
+    change.reason = typeof error === 'string' ? error : describeFailure(error)
   }
 
   startMember(name: string): Promise<void> {

@@ -79,6 +79,13 @@ interface Interval {
   endTick: number
 }
 
+interface Wrong {
+  kind: ViolationKind
+  text: string
+  /** Whose story belongs to it too. */
+  other?: Message
+}
+
 interface Receipts {
   /** Times it was given to the application: QoS 2 redeliveries that a client recognises do not count. */
   count: number
@@ -94,7 +101,8 @@ export class Account {
   readonly members = new Set<string>()
   readonly #intervals: Interval[] = []
   readonly #received = new Map<number, Receipts>()
-  readonly #lastSequences = new Map<string, number>()
+  /** By publisher, topic and QoS. */
+  readonly #lastMessages = new Map<string, Message>()
 
   constructor(name: string, isShared: boolean) {
     this.name = name
@@ -127,7 +135,7 @@ export class Account {
   }
 
   /** Notes one receipt. @returns what is wrong with it */
-  receive(message: Message, qos: number, connection: string): [ViolationKind, string] | null {
+  receive(message: Message, qos: number, connection: string): Wrong | null {
     const known = this.#received.get(message.number)
     if (known === undefined) {
       this.#received.set(message.number, { count: 1, connection, countInConnection: 1 })
@@ -136,21 +144,25 @@ export class Account {
     known.count++
     known.countInConnection = known.connection === connection ? known.countInConnection + 1 : 1
     known.connection = connection
-    if (qos === 2) return ['qos2-double', `${this.name} was given it ${known.count} times`]
+    if (qos === 2) return { kind: 'qos2-double', text: `${this.name} was given it ${known.count} times` }
     // Another one in the same connection is right only if the publisher has sent it again.
     if (!this.isShared && known.countInConnection > message.sentCount) {
-      return ['qos1-double', `${this.name} got it ${known.countInConnection} times in one connection`]
+      return { kind: 'qos1-double', text: `${this.name} got it ${known.countInConnection} times in one connection` }
     }
     return null
   }
 
-  #checkOrder(message: Message): [ViolationKind, string] | null {
+  #checkOrder(message: Message): Wrong | null {
     if (this.isShared) return null
     const key = `${message.publisher} ${message.topic} ${message.qos}`
-    const last = this.#lastSequences.get(key) ?? 0
-    if (message.sequence < last) return ['order', `${this.name} got ${message.sequence} after ${last} of ${key}`]
-    this.#lastSequences.set(key, message.sequence)
-    return null
+    const last = this.#lastMessages.get(key)
+    if (last === undefined || message.sequence > last.sequence) {
+      this.#lastMessages.set(key, message)
+      return null
+    }
+    // Sent again after a kill, one from before the Subscription may come behind those that were sent after it.
+    if (this.owed(message) === null) return null
+    return { kind: 'order', text: `${this.name} got it after message ${last.number}`, other: last }
   }
 }
 
@@ -195,9 +207,17 @@ export class Ledger {
   }
 
   /** @param account whose side of the story is told, beside the publisher's */
-  violate(kind: ViolationKind, text: string, message: Message | null = null, account: Account | null = null): void {
+  violate(
+    kind: ViolationKind,
+    text: string,
+    message: Message | null = null,
+    account: Account | null = null,
+    other: Message | null = null,
+  ): void {
     const isTold = ({ who }: Event) => who === message?.publisher || (who !== null && account?.members.has(who))
-    const events = [...(message?.story.filter(isTold) ?? []), ...this.#roundStory]
+    const told = (one: Message | null) => one?.story.filter(isTold) ?? []
+    const ofOther = told(other).map((event) => ({ ...event, text: `(message ${other?.number}) ${event.text}` }))
+    const events = [...told(message), ...ofOther, ...this.#roundStory]
     const story = events
       .sort((a, b) => a.atMs - b.atMs)
       .map((event) => `${event.atMs.toFixed(1)} ms ${event.who === null ? '' : `${event.who} `}${event.text}`)
@@ -278,7 +298,7 @@ export class Ledger {
     }
     if (account.has(message)) this.figures.redeliveries++
     const wrong = account.receive(message, qos, connection)
-    if (wrong !== null) this.violate(...wrong, message, account)
+    if (wrong !== null) this.violate(wrong.kind, wrong.text, message, account, wrong.other)
   }
 
   /** Whether everything promised so far was received. */

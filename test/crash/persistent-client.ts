@@ -129,6 +129,8 @@ export abstract class PersistentClient {
       const connack = await socket.receive(PATIENCE_MS)
       if (this.#socket !== socket) return
       if (connack.type !== 'CONNACK') throw new Error(`${describePacket(connack)} instead of CONNACK`)
+      // One that stops lets nobody in any more.
+      if (connack.reasonCode !== 0 && !this.broker.isUp) return
       this.#accepted(socket, connack, before, cleanStart)
       for (;;) {
         const packet = await socket.receive(PATIENCE_MS)

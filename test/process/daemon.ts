@@ -135,7 +135,8 @@ export class Workplace {
   }
 
   configure(configuration: Configuration): void {
-    const common = { runDir: this.path('run'), features: { sysInterval: 0 } }
+    const folders = { runDir: this.path('run'), dataDir: this.path('data'), logDir: this.path('log') }
+    const common = { ...folders, features: { sysInterval: 0 } }
     writeFileSync(this.configFile, JSON.stringify({ ...common, ...configuration }, null, 2))
   }
 

@@ -93,7 +93,21 @@ test('after kill -9 the next one takes the socket file over, and clients work', 
   assert.equal((await subscriber.expect('PUBLISH')).payload.toString(), 'x')
   second.kill('SIGTERM')
   assert.equal(await second.ended(), 0)
-  assert.deepEqual(readdirSync(workplace.folder), ['atoll.json'])
+  assert.deepEqual(readdirSync(workplace.folder), ['atoll.json', 'data', 'run'])
+  assert.deepEqual(readdirSync(workplace.path('run')), [])
+})
+
+test('a second start of the same configuration says who runs, and harms nothing', async (t) => {
+  const workplace = new Workplace(t)
+  workplace.configure({ listeners: { local: `unix://${workplace.socketPath}` } })
+  const first = await workplace.start().ready()
+  const client = await workplace.client()
+  const second = workplace.start()
+  assert.equal(await second.ended(), 3)
+  assert.match(second.stderr, /^atoll: admin\.listen: the socket \S+admin\.sock is in use/)
+  if (process.platform === 'linux') assert.match(second.stderr, new RegExp(`by process ${first.child.pid} `))
+  await client.fence()
+  await (await workplace.client()).fence()
 })
 
 test('a second start on the same socket is refused, naming the holder, and harms nothing', async (t) => {
@@ -101,6 +115,8 @@ test('a second start on the same socket is refused, naming the holder, and harms
   workplace.configure({ listeners: { local: `unix://${workplace.socketPath}` } })
   const first = await workplace.start().ready()
   const client = await workplace.client()
+  const local = `unix://${workplace.socketPath}`
+  workplace.configure({ runDir: workplace.path('run2'), dataDir: workplace.path('data2'), listeners: { local } })
   const second = workplace.start()
   assert.equal(await second.ended(), 3)
   assert.match(second.stderr, /^atoll: listeners\.local\.address: the socket \S+x\.sock is in use/)
@@ -114,7 +130,8 @@ test('a second start on the same port is refused, naming the holder, and leaves 
   workplace.configure({ listeners: { tcp: 'tcp://127.0.0.1:0' } })
   const first = await workplace.start().ready()
   const port = await portOf(first, 'tcp')
-  workplace.configure({ listeners: { local: `unix://${workplace.socketPath}`, tcp: `tcp://127.0.0.1:${port}` } })
+  const listeners = { local: `unix://${workplace.socketPath}`, tcp: `tcp://127.0.0.1:${port}` }
+  workplace.configure({ runDir: workplace.path('run2'), dataDir: workplace.path('data2'), listeners })
   const second = workplace.start()
   assert.equal(await second.ended(), 3)
   assert.match(second.stderr, new RegExp(`^atoll: listeners\\.tcp\\.address: tcp://127\\.0\\.0\\.1:${port} is in use`))

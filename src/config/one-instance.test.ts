@@ -6,8 +6,8 @@ import { test } from 'node:test'
 import fc from 'fast-check'
 import { describeOperatorError } from '../base/errors.ts'
 import { ConfigError } from './config-error.ts'
-import { faults, fileWith, findings, load } from './fixture.test.ts'
-import { showConfig } from './show-config.ts'
+import { faults, fileWith, findings, load, loadAll } from './fixture.test.ts'
+import { showFleet } from './show-fleet.ts'
 
 test('without a file there are a loopback listener and a socket in the run directory', () => {
   const { config, paths, file, isDefaultRunDir } = load(null)
@@ -47,7 +47,6 @@ test('what this version cannot do is refused and not passed over', () => {
   assert.ok(faults('instances:').every((fault) => fault.includes(' instances wrong-')))
   assert.deepEqual(faults('listeners: {a: "tcp://127.0.0.1:1"}\ninstances: {a: {}}'), ['1:1 listeners wrong-place'])
   assert.deepEqual(faults('admin: {http: "tcp://127.0.0.1:8888"}'), ['1:9 admin.http not-in-this-version'])
-  assert.throws(() => load('instances: {a: {}, b: {}}'), /describes several/)
   for (const level of ['os', 'fsync']) {
     const [finding] = findings(`durability: ${level}`)
     assert.equal(finding!.code, 'not-in-this-version')
@@ -309,7 +308,7 @@ instances:
     first.config.listeners.map(({ address }) => address),
     ['unix:///x.sock', 'tcp://127.0.0.1:1999'],
   )
-  const second = load(showConfig(first.config, first.paths))
+  const second = load(showFleet(loadAll(text).fleet))
   assert.deepEqual(second.config, first.config)
   assert.deepEqual(second.paths, first.paths)
 })

@@ -16,7 +16,6 @@ import {
   processLimitKeys,
   restartKeys,
 } from './keys.ts'
-import type { ConfigPaths } from './load-config.ts'
 import { dependentKeys } from './resolve-member.ts'
 
 /** YAML text that `loadFleet` reads back to the same fleet; templates and included files have become part of it. */
@@ -29,16 +28,6 @@ export function showFleet(fleet: FleetConfig): string {
     instances: Object.fromEntries(
       fleet.members.map((member) => [member.config.name, withoutVariables(showMember(member))]),
     ),
-  })
-}
-
-/** YAML text that `loadConfig` reads back to the same instance and paths. */
-export function showConfig(config: InstanceConfig, paths: ConfigPaths): string {
-  return stringify({
-    runDir: paths.runDir,
-    dataDir: paths.dataDir,
-    logDir: paths.logDir,
-    instances: { [config.name]: withoutVariables(showInstance(config)) },
   })
 }
 
