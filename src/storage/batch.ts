@@ -1,0 +1,129 @@
+// The changes of one turn, gathered in memory: the last word for every record. What begins and ends within one batch is never
+// written: a message that all its receivers have acknowledged before the batch is cut. Knows no engine.
+import type { DeliveryRecord, MessageRecord, SessionRecord, SubscriptionRecord } from './store.ts'
+
+export interface SubscriptionChange {
+  readonly filter: string
+  readonly shareName: string | null
+  /** null: deleted. */
+  readonly record: SubscriptionRecord | null
+}
+
+/** Numbers below these may have been given out before the next restart; written ahead, so that they are rarely written. */
+export interface Reservation {
+  readonly nextSessionNumber: number
+  readonly nextMessageNumber: number
+}
+
+/** Bytes that one change takes beyond those of its packet, in memory, roughly. */
+const changeBytes = 64
+
+/** A null is a deletion. */
+export class Batch {
+  readonly number: number
+  readonly sessions = new Map<number, SessionRecord | null>()
+  readonly subscriptions = new Map<number, Map<string, SubscriptionChange>>()
+  readonly inbound = new Map<number, Map<number, boolean>>()
+  readonly messages = new Map<number, MessageRecord | null>()
+  readonly deliveries = new Map<number, Map<number, DeliveryRecord | null>>()
+  readonly retained = new Map<string, MessageRecord | null>()
+  reservation: Reservation | null = null
+  /** Something was noted, even if it came to nothing. */
+  isTouched = false
+  bytes = 0
+  /** Messages and Sessions from these numbers on were first put into this batch: no engine holds anything of them. */
+  readonly #freshMessage: number
+  readonly #freshSession: number
+
+  constructor(number: number, freshMessage: number, freshSession: number) {
+    this.number = number
+    this.#freshMessage = freshMessage
+    this.#freshSession = freshSession
+  }
+
+  get isEmpty(): boolean {
+    if (this.sessions.size + this.messages.size + this.retained.size > 0 || this.reservation !== null) return false
+    for (const nested of [this.subscriptions, this.inbound, this.deliveries]) {
+      for (const changes of nested.values()) if (changes.size > 0) return false
+    }
+    return true
+  }
+
+  putSession(record: SessionRecord): void {
+    this.sessions.set(record.sessionNumber, record)
+    this.bytes += changeBytes + record.clientId.length + (record.will?.packet.length ?? 0)
+  }
+
+  deleteSession(sessionNumber: number): void {
+    this.subscriptions.delete(sessionNumber)
+    this.inbound.delete(sessionNumber)
+    this.deliveries.delete(sessionNumber)
+    if (sessionNumber >= this.#freshSession) this.sessions.delete(sessionNumber)
+    else this.sessions.set(sessionNumber, null)
+    this.bytes += changeBytes
+  }
+
+  changeSubscription(sessionNumber: number, change: SubscriptionChange): void {
+    const key =
+      change.shareName === null ? `-${change.filter}` : `${change.shareName.length}:${change.shareName}${change.filter}`
+    const changes = nested(this.subscriptions, sessionNumber)
+    if (change.record === null && sessionNumber >= this.#freshSession) changes.delete(key)
+    else changes.set(key, change)
+    this.bytes += changeBytes + key.length
+  }
+
+  changeInbound(sessionNumber: number, packetId: number, isPresent: boolean): void {
+    nested(this.inbound, sessionNumber).set(packetId, isPresent)
+    this.bytes += changeBytes
+  }
+
+  putMessage(messageNumber: number, record: MessageRecord): void {
+    this.messages.set(messageNumber, record)
+    this.bytes += changeBytes + record.packet.length
+  }
+
+  deleteMessage(messageNumber: number): void {
+    if (messageNumber < this.#freshMessage) {
+      this.messages.set(messageNumber, null)
+      this.bytes += changeBytes
+      return
+    }
+    const record = this.messages.get(messageNumber)
+    if (record === undefined || record === null) return
+    this.messages.delete(messageNumber)
+    this.bytes -= changeBytes + record.packet.length
+  }
+
+  putDelivery(sessionNumber: number, order: number, record: DeliveryRecord): void {
+    const changes = nested(this.deliveries, sessionNumber)
+    if (!changes.has(order)) this.bytes += changeBytes
+    changes.set(order, record)
+  }
+
+  deleteDelivery(sessionNumber: number, order: number): void {
+    const changes = nested(this.deliveries, sessionNumber)
+    const noted = changes.get(order)
+    // A delivery of a message that is new in this batch is new as well.
+    if (noted !== undefined && noted !== null && noted.messageNumber >= this.#freshMessage) {
+      changes.delete(order)
+      this.bytes -= changeBytes
+      return
+    }
+    if (noted === undefined) this.bytes += changeBytes
+    changes.set(order, null)
+  }
+
+  changeRetained(topic: string, record: MessageRecord | null): void {
+    this.retained.set(topic, record)
+    this.bytes += changeBytes + topic.length + (record?.packet.length ?? 0)
+  }
+}
+
+function nested<Key, Value>(maps: Map<number, Map<Key, Value>>, sessionNumber: number): Map<Key, Value> {
+  let map = maps.get(sessionNumber)
+  if (map === undefined) {
+    map = new Map()
+    maps.set(sessionNumber, map)
+  }
+  return map
+}

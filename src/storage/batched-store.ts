@@ -1,0 +1,363 @@
+// The upper half of every store, the group commit: gathers the changes of a turn, has an engine write one batch at a time while
+// the next forms, says when a batch has reached its point, and goes on trying when it can't be written. Knows no file.
+import type { Clock } from '../base/clock.ts'
+import { assert, OperatorError } from '../base/errors.ts'
+import { Batch } from './batch.ts'
+import type { Engine } from './engine.ts'
+import type {
+  BatchNumber,
+  DeliveryRecord,
+  Durability,
+  MessageRecord,
+  RecoveryReport,
+  SessionRecord,
+  Store,
+  StoredDelivery,
+  StoredSession,
+  SubscriptionRecord,
+} from './store.ts'
+
+const firstRetryMs = 250
+const lastRetryMs = 8000
+/** Numbers are reserved in leaps of this size, so that a restart never gives one out again. */
+const reservedNumbers = 100_000
+
+interface FlushWaiter {
+  readonly batch: BatchNumber
+  resolve(): void
+  reject(error: Error): void
+}
+
+export interface BatchedStoreOptions {
+  readonly durability: Durability
+  readonly clock: Clock
+  readonly recovery?: RecoveryReport | null
+}
+
+export class BatchedStore implements Store {
+  readonly durability: Durability
+  readonly recovery: RecoveryReport | null
+  onDurable: ((batch: BatchNumber) => void) | null = null
+  onProblem: ((problem: string | null) => void) | null = null
+  readonly #engine: Engine
+  readonly #clock: Clock
+  #nextSessionNumber: number
+  #nextMessageNumber: number
+  #reservedSessionNumber: number
+  #reservedMessageNumber: number
+  #forming: Batch
+  #writing: Batch | null = null
+  #isWriteRunning = false
+  #isCutPlanned = false
+  #isClosing = false
+  #isClosed = false
+  #problem: OperatorError | null = null
+  #stopRetrying: (() => void) | null = null
+  #retryDelayMs = firstRetryMs
+  #flushWaiters: FlushWaiter[] = []
+
+  constructor(engine: Engine, options: BatchedStoreOptions) {
+    this.#engine = engine
+    this.#clock = options.clock
+    this.durability = options.durability
+    this.recovery = options.recovery ?? null
+    this.#nextSessionNumber = this.#reservedSessionNumber = engine.nextSessionNumber
+    this.#nextMessageNumber = this.#reservedMessageNumber = engine.nextMessageNumber
+    this.#forming = new Batch(1, this.#nextMessageNumber, this.#nextSessionNumber)
+    if (engine.hasLeftovers) this.#note()
+  }
+
+  get problem(): string | null {
+    return this.#problem?.message ?? null
+  }
+
+  get pendingBytes(): number {
+    return this.#forming.bytes + (this.#writing?.bytes ?? 0)
+  }
+
+  get batch(): BatchNumber {
+    return this.#forming.number
+  }
+
+  get isDirty(): boolean {
+    return this.#forming.isTouched
+  }
+
+  get nextSessionNumber(): number {
+    return this.#nextSessionNumber
+  }
+
+  get nextMessageNumber(): number {
+    return this.#nextMessageNumber
+  }
+
+  // ---- changes
+
+  putSession(record: SessionRecord): void {
+    const batch = this.#note(record.sessionNumber)
+    if (record.sessionNumber >= this.#nextSessionNumber) this.#nextSessionNumber = record.sessionNumber + 1
+    batch.putSession(record)
+    if (this.#nextSessionNumber > this.#reservedSessionNumber) this.#reserve(batch)
+  }
+
+  deleteSession(sessionNumber: number): void {
+    this.#note(sessionNumber).deleteSession(sessionNumber)
+  }
+
+  putSubscription(sessionNumber: number, record: SubscriptionRecord): void {
+    this.#note(sessionNumber).changeSubscription(sessionNumber, {
+      filter: record.filter,
+      shareName: record.shareName,
+      record,
+    })
+  }
+
+  deleteSubscription(sessionNumber: number, filter: string, shareName: string | null): void {
+    this.#note(sessionNumber).changeSubscription(sessionNumber, { filter, shareName, record: null })
+  }
+
+  putMessage(messageNumber: number, record: MessageRecord): void {
+    const batch = this.#note(messageNumber)
+    if (messageNumber >= this.#nextMessageNumber) this.#nextMessageNumber = messageNumber + 1
+    batch.putMessage(messageNumber, record)
+    if (this.#nextMessageNumber > this.#reservedMessageNumber) this.#reserve(batch)
+  }
+
+  deleteMessage(messageNumber: number): void {
+    this.#note(messageNumber).deleteMessage(messageNumber)
+  }
+
+  putDelivery(sessionNumber: number, order: number, record: DeliveryRecord): void {
+    this.#note(sessionNumber, order).putDelivery(sessionNumber, order, record)
+  }
+
+  deleteDelivery(sessionNumber: number, order: number): void {
+    this.#note(sessionNumber, order).deleteDelivery(sessionNumber, order)
+  }
+
+  putInbound(sessionNumber: number, packetId: number): void {
+    this.#note(sessionNumber, packetId).changeInbound(sessionNumber, packetId, true)
+  }
+
+  deleteInbound(sessionNumber: number, packetId: number): void {
+    this.#note(sessionNumber, packetId).changeInbound(sessionNumber, packetId, false)
+  }
+
+  putRetained(topic: string, record: MessageRecord): void {
+    this.#note().changeRetained(topic, record)
+  }
+
+  deleteRetained(topic: string): void {
+    this.#note().changeRetained(topic, null)
+  }
+
+  // ---- reading back
+
+  sessions(): Iterable<StoredSession> {
+    return this.#engine.sessions()
+  }
+
+  retained(): Iterable<{ topic: string; message: MessageRecord }> {
+    return this.#engine.retained()
+  }
+
+  countReferences(): ReadonlyMap<number, number> {
+    // Sorted numbers in one array take 8 bytes each; a map of all of them would take many times that.
+    let numbers = new Float64Array(1024)
+    let length = 0
+    for (const messageNumber of this.#engine.references()) {
+      if (length === numbers.length) {
+        const larger = new Float64Array(length * 2)
+        larger.set(numbers)
+        numbers = larger
+      }
+      numbers[length++] = messageNumber
+    }
+    numbers = numbers.subarray(0, length).sort()
+    const shared = new Map<number, number>()
+    for (let index = 1; index < length; index++) {
+      if (numbers[index] === numbers[index - 1]) shared.set(numbers[index], (shared.get(numbers[index]) ?? 1) + 1)
+    }
+    let index = 0
+    for (const messageNumber of this.#engine.messageNumbers()) {
+      while (index < length && numbers[index] < messageNumber) index++
+      if (index === length || numbers[index] !== messageNumber) this.deleteMessage(messageNumber)
+    }
+    return shared
+  }
+
+  deliveries(sessionNumber: number, fromOrder: number, limit: number): readonly StoredDelivery[] {
+    const found: StoredDelivery[] = []
+    const waiting = this.#waitingDeliveries(sessionNumber)
+    const added: number[] = []
+    for (const [order, record] of waiting) if (record !== null && order >= fromOrder) added.push(order)
+    added.sort((a, b) => a - b)
+    let next = 0
+    const take = (order: number, delivery: DeliveryRecord) => {
+      const message = delivery.isReleased ? null : this.#message(delivery.messageNumber)
+      if (message !== null || delivery.isReleased) found.push({ order, delivery, message })
+    }
+    if (limit > 0 && !this.#isDeleted(sessionNumber)) {
+      for (const [order, delivery] of this.#engine.deliveries(sessionNumber, fromOrder)) {
+        while (next < added.length && added[next] < order && found.length < limit) {
+          take(added[next], waiting.get(added[next++]) as DeliveryRecord)
+        }
+        if (found.length === limit) return found
+        if (waiting.has(order)) continue
+        take(order, delivery)
+        if (found.length === limit) return found
+      }
+    }
+    while (next < added.length && found.length < limit) take(added[next], waiting.get(added[next++]) as DeliveryRecord)
+    return found
+  }
+
+  deliveryCount(sessionNumber: number): number {
+    const isDeleted = this.#isDeleted(sessionNumber)
+    let count = isDeleted ? 0 : this.#engine.countDeliveries(sessionNumber)
+    for (const [order, record] of this.#waitingDeliveries(sessionNumber)) {
+      const isStored = !isDeleted && this.#engine.hasDelivery(sessionNumber, order)
+      if (record !== null && !isStored) count++
+      if (record === null && isStored) count--
+    }
+    return count
+  }
+
+  // ---- durability
+
+  flush(): Promise<void> {
+    const last = this.#forming.isTouched ? this.#forming : this.#writing
+    if (last === null) return Promise.resolve()
+    return new Promise((resolve, reject) => {
+      this.#flushWaiters.push({ batch: last.number, resolve, reject })
+      if (this.#writing !== null && !this.#isWriteRunning) this.#write(this.#writing)
+    })
+  }
+
+  async close(): Promise<void> {
+    assert(!this.#isClosing, 'a store is closed once')
+    this.#isClosing = true
+    try {
+      while (this.#forming.isTouched || this.#writing !== null) await this.flush()
+    } finally {
+      this.#isClosed = true
+      this.#stopRetrying?.()
+      await this.#engine.close()
+    }
+  }
+
+  /** The batch to note a change in; takes the numbers in its key, of which one that is wrong would keep it from being written. */
+  #note(first = 0, second = 0): Batch {
+    assert(!this.#isClosed, 'nothing is noted in a closed store')
+    assert(first >= 0 && second >= 0 && Number.isSafeInteger(first + second), 'keys in the store are whole numbers')
+    const batch = this.#forming
+    if (!batch.isTouched) {
+      batch.isTouched = true
+      if (this.#writing === null && !this.#isCutPlanned) {
+        this.#isCutPlanned = true
+        setImmediate(() => {
+          const done = this.#cut()
+          if (done !== null) this.#announce(done)
+        })
+      }
+    }
+    return batch
+  }
+
+  #reserve(batch: Batch): void {
+    this.#reservedSessionNumber = this.#nextSessionNumber + reservedNumbers
+    this.#reservedMessageNumber = this.#nextMessageNumber + reservedNumbers
+    batch.reservation = {
+      nextSessionNumber: this.#reservedSessionNumber,
+      nextMessageNumber: this.#reservedMessageNumber,
+    }
+  }
+
+  /**
+   * Ends the batch that is forming and begins to write it, unless another is being written: then it goes on forming. Returns the
+   * batch if there is nothing to write.
+   */
+  #cut(): Batch | null {
+    this.#isCutPlanned = false
+    if (this.#writing !== null || this.#isClosed) return null
+    const batch = this.#forming
+    this.#forming = new Batch(batch.number + 1, this.#nextMessageNumber, this.#nextSessionNumber)
+    if (batch.isEmpty && !this.#engine.hasLeftovers) return batch
+    this.#writing = batch
+    this.#write(batch)
+    return null
+  }
+
+  #write(batch: Batch): void {
+    this.#isWriteRunning = true
+    this.#stopRetrying?.()
+    this.#stopRetrying = null
+    this.#engine.write(batch).then(
+      () => this.#written(batch),
+      (error: unknown) => this.#failed(batch, error),
+    )
+  }
+
+  #written(batch: Batch): void {
+    this.#isWriteRunning = false
+    this.#writing = null
+    this.#retryDelayMs = firstRetryMs
+    if (this.#engine.hasLeftovers && !this.#isClosing) this.#note()
+    // The next batch is on its way before anybody is told of this one.
+    const done = (this.#forming.isTouched ? this.#cut() : null) ?? batch
+    if (this.#problem !== null) {
+      this.#problem = null
+      this.onProblem?.(null)
+    }
+    this.#announce(done)
+  }
+
+  #announce(batch: Batch): void {
+    const isDone = (waiter: FlushWaiter) => waiter.batch <= batch.number
+    const done = this.#flushWaiters.filter(isDone)
+    this.#flushWaiters = this.#flushWaiters.filter((waiter) => !isDone(waiter))
+    for (const waiter of done) waiter.resolve()
+    this.onDurable?.(batch.number)
+  }
+
+  #failed(batch: Batch, error: unknown): void {
+    this.#isWriteRunning = false
+    const problem =
+      error instanceof OperatorError
+        ? error
+        : new OperatorError('store-write', `the store can't be written: ${(error as Error).message}`, { cause: error })
+    const isNews = problem.message !== this.#problem?.message
+    this.#problem = problem
+    if (!this.#isClosed) {
+      const retryAtMs = this.#clock.monotonicMs() + this.#retryDelayMs
+      this.#retryDelayMs = Math.min(this.#retryDelayMs * 2, lastRetryMs)
+      this.#stopRetrying = this.#clock.every(firstRetryMs, () => {
+        if (this.#clock.monotonicMs() >= retryAtMs) this.#write(batch)
+      })
+    }
+    const waiters = this.#flushWaiters
+    this.#flushWaiters = []
+    for (const waiter of waiters) waiter.reject(problem)
+    if (isNews) this.onProblem?.(problem.message)
+  }
+
+  #isDeleted(sessionNumber: number): boolean {
+    return this.#forming.sessions.get(sessionNumber) === null || this.#writing?.sessions.get(sessionNumber) === null
+  }
+
+  /** Changes of deliveries of a Session that are not written yet, the latest of each. */
+  #waitingDeliveries(sessionNumber: number): ReadonlyMap<number, DeliveryRecord | null> {
+    const forming = this.#forming.deliveries.get(sessionNumber)
+    const writing =
+      this.#forming.sessions.get(sessionNumber) === null ? undefined : this.#writing?.deliveries.get(sessionNumber)
+    if (writing === undefined) return forming ?? new Map()
+    return forming === undefined ? writing : new Map([...writing, ...forming])
+  }
+
+  #message(messageNumber: number): MessageRecord | null {
+    const noted = this.#forming.messages.get(messageNumber)
+    if (noted !== undefined) return noted
+    const waiting = this.#writing?.messages.get(messageNumber)
+    return waiting === undefined ? this.#engine.message(messageNumber) : waiting
+  }
+}

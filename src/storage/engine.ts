@@ -1,0 +1,28 @@
+// What keeps batches: the lower half of a store. It writes one batch at a time and reads back what is written; gathering,
+// retrying and what waits in memory are the business of the store above it.
+import type { Batch } from './batch.ts'
+import type { DeliveryRecord, MessageRecord, StoredSession } from './store.ts'
+
+export interface Engine {
+  /**
+   * Writes a batch as a whole or not at all; called again only after the promise has settled. Resolves when the batch has
+   * reached the chosen point.
+   * @throws (rejects) an OperatorError that says why it could not be written; the same batch may be written again.
+   */
+  write(batch: Batch): Promise<void>
+  /** Whether parts of deleted Sessions are still to be removed: an empty batch takes on more of them. */
+  readonly hasLeftovers: boolean
+  readonly nextSessionNumber: number
+  readonly nextMessageNumber: number
+  sessions(): Iterable<StoredSession>
+  retained(): Iterable<{ topic: string; message: MessageRecord }>
+  /** Deliveries of one Session in order; to be read to its end or returned from within one turn. */
+  deliveries(sessionNumber: number, fromOrder: number): Iterable<readonly [order: number, delivery: DeliveryRecord]>
+  countDeliveries(sessionNumber: number): number
+  hasDelivery(sessionNumber: number, order: number): boolean
+  message(messageNumber: number): MessageRecord | null
+  /** Message numbers of all deliveries that are not released, in any order. */
+  references(): Iterable<number>
+  messageNumbers(): Iterable<number>
+  close(): Promise<void>
+}

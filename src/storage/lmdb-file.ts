@@ -1,0 +1,271 @@
+// Reads the file of an LMDB environment page by page, without LMDB and without mapping it: a damaged or shortened file ends a
+// process that maps it (SIGBUS), and stops LMDB at the first bad page. Finds what is wrong with a file, and every record that is
+// still whole. Layout of LMDB 1.0 (data version 2) as in mdb.c of the npm package. Knows no record.
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
+
+const pageHeaderBytes = 24
+const metaMagic = 0xbeefc0de
+const knownDataVersion = 2
+/** What a page is known to be; 0 is neither. */
+const inUse = 1
+const isFree = 2
+const noPage = 0xffff_ffff_ffff_ffffn
+const branchFlag = 1
+const leafFlag = 2
+const overflowFlag = 4
+const bigDataFlag = 1
+const deepestTree = 64
+const mostFindings = 20
+/** Pages that are read before the loop may do something else. */
+const pagesPerTurn = 256
+
+interface Tree {
+  readonly root: number | null
+  readonly entries: number
+}
+
+export interface RawRecord {
+  readonly key: Buffer
+  readonly value: Buffer
+}
+
+/**
+ * What kind of file it is: `headless` says no more where its data begins, `foreign` holds nothing of LMDB, `version` is of a
+ * version of LMDB that is not known here.
+ */
+export type FileKind = 'environment' | 'headless' | 'foreign' | 'version'
+
+/** One pass over one file; close it afterwards. */
+export class LmdbFile {
+  readonly kind: FileKind
+  /** What is wrong, the first findings, for people. */
+  readonly findings: string[] = []
+  /** How many records the file should hold; null when it no longer says. */
+  readonly entries: number | null
+  readonly #descriptor: number
+  readonly #sizeBytes: number
+  readonly #pageBytes: number
+  readonly #lastPage: number
+  readonly #main: Tree | null
+  readonly #freeTree: Tree | null
+  readonly #pages: Uint8Array
+  #pagesRead = 0
+
+  constructor(path: string) {
+    this.#descriptor = openSync(path, 'r')
+    this.#sizeBytes = fstatSync(this.#descriptor).size
+    const first = this.#readMeta(0, null)
+    // The second page begins where the first ends; if the first is lost, the sizes in use are tried.
+    const second = [first?.pageBytes ?? 4096, 16384, 8192, 65536]
+      .map((size) => this.#readMeta(size, size))
+      .find(Boolean)
+    const metas = [first, second ?? null].filter((meta) => meta !== null)
+    const meta = metas.sort((a, b) => b.transaction - a.transaction)[0] ?? null
+    this.#pageBytes = meta?.pageBytes ?? 4096
+    this.#lastPage = meta?.lastPage ?? Math.max(0, Math.floor(this.#sizeBytes / this.#pageBytes) - 1)
+    this.#main = meta?.main ?? null
+    this.#freeTree = meta?.free ?? null
+    this.entries = meta?.main.entries ?? null
+    this.#pages = new Uint8Array(Math.max(2, Math.ceil(this.#sizeBytes / this.#pageBytes)))
+    if (meta !== null) {
+      this.kind = meta.version === knownDataVersion ? 'environment' : 'version'
+      // The second meta page of a whole file is never lost alone, and nothing else would notice before LMDB needs it.
+      if (metas.length < 2) this.#find('one of the two pages that tell where the data begins is damaged')
+    } else {
+      this.#find('both pages that tell where the data begins are damaged')
+      this.kind = this.#sizeBytes < 512 || this.#hasPages() ? 'headless' : 'foreign'
+    }
+  }
+
+  /**
+   * The records that can be reached from the newest root; what cannot be read is left out and goes into `findings`.
+   */
+  async *records(): AsyncGenerator<RawRecord> {
+    if (this.#main?.root == null) return
+    yield* this.#walk(this.#main.root, 0)
+  }
+
+  /**
+   * Looks at the list of free pages, after `records` has been read to its end: LMDB would write over data if it were wrong.
+   */
+  async checkFreeList(): Promise<void> {
+    if (this.#freeTree?.root == null) return
+    const free: [first: number, count: number][] = []
+    for await (const { value } of this.#walk(this.#freeTree.root, 0)) {
+      // The number of entries, then page numbers; a negative entry says how many pages the next one stands for, 0 is a gap.
+      const end = value.length < 8 ? 0 : Math.min(value.length, 8 + 8 * Number(value.readBigInt64LE(0)))
+      let count = 1
+      for (let position = 8; position + 8 <= end; position += 8) {
+        const entry = Number(value.readBigInt64LE(position))
+        if (entry > 0) free.push([entry, count])
+        count = entry < 0 ? -entry : 1
+      }
+    }
+    for (const [first, count] of free) {
+      if (first + count - 1 > this.#lastPage) this.#find(`page ${first} is free and beyond the end`)
+      for (let page = first; page < Math.min(first + count, this.#pages.length); page++) {
+        if (this.#pages[page] === inUse) this.#find(`page ${page} is free and in use`)
+        else this.#pages[page] = isFree
+      }
+    }
+  }
+
+  /**
+   * The records on pages that are neither in use nor free, with the transaction that wrote the page: those that cannot be
+   * reached any more. If the list of free pages is lost as well, or with `isFreeIncluded`, older versions of records are among
+   * them, and records deleted since.
+   */
+  async *strayRecords(isFreeIncluded: boolean): AsyncGenerator<RawRecord & { readonly transaction: number }> {
+    for (let number = 2; number < this.#pages.length; number++) {
+      if (number % pagesPerTurn === 0) await setImmediate()
+      if (this.#pages[number] === inUse || (this.#pages[number] === isFree && !isFreeIncluded)) continue
+      const page = this.#read(number * this.#pageBytes, this.#pageBytes)
+      if (page === null || Number(page.readBigUInt64LE(0)) !== number || page.readUInt16LE(18) !== leafFlag) continue
+      const transaction = Number(page.readBigUInt64LE(8))
+      for (const node of nodesOf(page) ?? []) {
+        const record = this.#leafRecord(page, node, false)
+        if (record !== null) yield { ...record, transaction }
+      }
+    }
+  }
+
+  close(): void {
+    closeSync(this.#descriptor)
+  }
+
+  async *#walk(number: number, depth: number): AsyncGenerator<RawRecord> {
+    if (++this.#pagesRead % pagesPerTurn === 0) await setImmediate()
+    if (depth > deepestTree) return this.#find(`page ${number} lies too deep`)
+    const page = this.#take(number, 1)
+    if (page === null) return
+    const flags = page.readUInt16LE(18)
+    const nodes = flags === branchFlag || flags === leafFlag ? nodesOf(page) : null
+    if (nodes === null) return this.#find(`page ${number} is damaged`)
+    let previous: Buffer | null = null
+    for (const node of nodes) {
+      if (flags === branchFlag) {
+        yield* this.#walk(page.readUInt32LE(node) + page.readUInt16LE(node + 4) * 0x1_0000_0000, depth + 1)
+        continue
+      }
+      const record = this.#leafRecord(page, node, true)
+      if (record === null) continue
+      // Page numbers of the list of free pages sort as integers do; they come in a tree of their own, with keys of 8 bytes.
+      if (previous !== null && previous.equals(record.key)) this.#find(`page ${number} holds a key twice`)
+      previous = record.key
+      yield record
+    }
+  }
+
+  #leafRecord(page: Buffer, node: number, isTracked: boolean): RawRecord | null {
+    const valueLength = page.readUInt32LE(node)
+    const keyEnd = node + 8 + page.readUInt16LE(node + 6)
+    const isBig = (page.readUInt16LE(node + 4) & bigDataFlag) !== 0
+    if (keyEnd + (isBig ? 24 : valueLength) > page.length) {
+      if (isTracked) this.#find(`page ${page.readBigUInt64LE(0)} holds a record that does not fit`)
+      return null
+    }
+    const key = page.subarray(node + 8, keyEnd)
+    if (!isBig) return { key, value: page.subarray(keyEnd, keyEnd + valueLength) }
+    const first = Number(page.readBigUInt64LE(keyEnd))
+    const count = Math.ceil((valueLength + pageHeaderBytes) / this.#pageBytes)
+    const pages = isTracked ? this.#take(first, count) : this.#read(first * this.#pageBytes, count * this.#pageBytes)
+    if (pages === null) return null
+    if (pages.readUInt16LE(18) !== overflowFlag || Number(pages.readBigUInt64LE(0)) !== first) {
+      if (isTracked) this.#find(`page ${first} is damaged`)
+      return null
+    }
+    return { key, value: pages.subarray(pageHeaderBytes, pageHeaderBytes + valueLength) }
+  }
+
+  /** Pages that nothing else uses; null and a finding if they are not there or taken. */
+  #take(number: number, count: number): Buffer | null {
+    if (number < 2 || number + count - 1 > this.#lastPage) {
+      this.#find(`page ${number} is beyond the end`)
+      return null
+    }
+    const bytes = this.#read(number * this.#pageBytes, count * this.#pageBytes)
+    if (bytes === null) {
+      this.#find(`page ${number} is cut off`)
+      return null
+    }
+    for (let page = number; page < number + count; page++) {
+      if (this.#pages[page] === inUse) {
+        this.#find(`page ${page} is used twice`)
+        return null
+      }
+      this.#pages[page] = inUse
+    }
+    if (Number(bytes.readBigUInt64LE(0)) !== number) {
+      this.#find(`page ${number} is damaged`)
+      return null
+    }
+    return bytes
+  }
+
+  #read(position: number, length: number): Buffer | null {
+    if (position + length > this.#sizeBytes) return null
+    const bytes = Buffer.allocUnsafeSlow(length)
+    try {
+      return readSync(this.#descriptor, bytes, 0, length, position) === length ? bytes : null
+    } catch (error) {
+      this.#find(`the file can't be read at ${position}: ${(error as Error).message}`)
+      return null
+    }
+  }
+
+  #readMeta(position: number, pageBytes: number | null) {
+    const bytes = this.#read(position, 512)
+    if (bytes === null || bytes.readUInt32LE(24) !== metaMagic) return null
+    const size = bytes.readUInt32LE(48)
+    if (pageBytes !== null && size !== pageBytes) return null
+    if (size < 256 || size > 65536) return null
+    return {
+      version: bytes.readUInt32LE(28),
+      pageBytes: size,
+      free: treeAt(bytes, 48),
+      main: treeAt(bytes, 96),
+      lastPage: Number(bytes.readBigUInt64LE(144)),
+      transaction: Number(bytes.readBigUInt64LE(152)),
+    }
+  }
+
+  /** Whether any page says its own number, as those of LMDB do. */
+  #hasPages(): boolean {
+    const pages = Math.min(4096, Math.floor(this.#sizeBytes / this.#pageBytes))
+    for (let number = 2; number < pages; number++) {
+      const header = this.#read(number * this.#pageBytes, pageHeaderBytes)
+      if (header !== null && Number(header.readBigUInt64LE(0)) === number) return true
+    }
+    return false
+  }
+
+  #find(finding: string): void {
+    if (this.findings.length < mostFindings) this.findings.push(finding)
+  }
+}
+
+function treeAt(bytes: Buffer, position: number): Tree {
+  const root = bytes.readBigUInt64LE(position + 40)
+  return { root: root === noPage ? null : Number(root), entries: Number(bytes.readBigUInt64LE(position + 32)) }
+}
+
+/** Where the nodes of a page begin, in the order of their keys; null when the page is damaged. */
+function nodesOf(page: Buffer): number[] | null {
+  const lower = page.readUInt16LE(20)
+  const upper = page.readUInt16LE(22)
+  if (lower > upper || upper > page.length - pageHeaderBytes || lower % 2 !== 0) return null
+  const nodes: number[] = []
+  for (let index = 0; index < lower; index += 2) {
+    const node = page.readUInt16LE(pageHeaderBytes + index) + pageHeaderBytes
+    if (
+      node < upper + pageHeaderBytes ||
+      node + 8 > page.length ||
+      node + 8 + page.readUInt16LE(node + 6) > page.length
+    ) {
+      return null
+    }
+    nodes.push(node)
+  }
+  return nodes
+}

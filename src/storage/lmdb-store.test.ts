@@ -1,0 +1,474 @@
+import assert from 'node:assert/strict'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { test } from 'node:test'
+import { createSystemClock, ManualClock } from '../base/clock.ts'
+import { openEnvironment } from './lmdb-engine.ts'
+import { LmdbFile } from './lmdb-file.ts'
+import { openLmdbStore } from './lmdb-store.ts'
+import { RecordEncoder } from './record-codec.ts'
+import type { Store } from './store.ts'
+import { deliveryRecord, messageRecord, sessionRecord, testStore } from './store-contract.test.support.ts'
+
+for (const durability of ['os', 'fsync'] as const) {
+  testStore(`a store on disk, ${durability}`, () => {
+    const directory = mkdtempSync(join(tmpdir(), 'atoll-store-'))
+    return {
+      open: () => openLmdbStore({ directory: join(directory, 'data'), durability, clock: createSystemClock() }),
+      remove: () => rmSync(directory, { recursive: true, force: true }),
+    }
+  })
+}
+
+const clock = new ManualClock(Date.UTC(2026, 10, 22, 0, 33))
+
+async function withDirectory(body: (directory: string) => Promise<void>): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), 'atoll-store-'))
+  try {
+    await body(directory)
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+function open(directory: string): Promise<Store> {
+  return openLmdbStore({ directory, durability: 'os', clock })
+}
+
+const sessionCount = 20
+const deliveryCount = 100
+
+/** A store with 20 Sessions of 100 deliveries each, 500 retained messages, a few of them large. */
+async function fill(directory: string): Promise<void> {
+  const store = await open(directory)
+  let message = store.nextMessageNumber
+  for (let index = 0; index < sessionCount; index++) {
+    const session = store.nextSessionNumber
+    store.putSession(sessionRecord(session, { clientId: `c${index}` }))
+    store.putSubscription(session, { filter: `f/${index}`, shareName: null, options: 1, identifier: null })
+    for (let order = 1; order <= deliveryCount; order++) {
+      const packet = Buffer.alloc(order === 50 ? 20_000 : 50 + order, order)
+      store.putMessage(message, messageRecord(packet))
+      store.putDelivery(session, order, deliveryRecord(message))
+      message++
+    }
+    await store.flush()
+  }
+  for (let index = 0; index < 500; index++) store.putRetained(`t/${index}`, messageRecord(`payload ${index}`))
+  await store.close()
+}
+
+/** Everything that can be read, checked against what `fill` wrote. */
+function countWhole(store: Store): { sessions: number; deliveries: number; retained: number } {
+  let sessions = 0
+  let deliveries = 0
+  let retained = 0
+  for (const { session } of store.sessions()) {
+    sessions++
+    assert.match(session.clientId, /^c\d+$/)
+    for (const { order, message } of store.deliveries(session.sessionNumber, 0, 1000)) {
+      deliveries++
+      const length = order === 50 ? 20_000 : 50 + order
+      assert.ok(message?.packet.equals(Buffer.alloc(length, order)))
+    }
+  }
+  for (const { topic, message } of store.retained()) {
+    retained++
+    assert.equal(message.packet.toString(), `payload ${topic.slice(2)}`)
+  }
+  return { sessions, deliveries, retained }
+}
+
+test('the directory is made for the owner alone, parents and all', () =>
+  withDirectory(async (directory) => {
+    const inner = join(directory, 'a', 'b')
+    const store = await open(inner)
+    assert.equal(statSync(inner).mode & 0o777, 0o700)
+    await store.close()
+  }))
+
+test('a directory that cannot be used is an error with its path and what to do', () =>
+  withDirectory(async (directory) => {
+    const path = join(directory, 'file')
+    writeFileSync(path, '')
+    await assert.rejects(open(path), {
+      name: 'OperatorError',
+      code: 'store-directory',
+      place: { file: join(path, 'store.mdb') },
+    })
+  }))
+
+test('a store that was closed in order is opened without a look at every page, one that was not is read', () =>
+  withDirectory(async (directory) => {
+    await fill(directory)
+    assert.ok(existsSync(join(directory, 'store.closed')))
+    const store = await open(directory)
+    assert.ok(!existsSync(join(directory, 'store.closed')), 'the note goes before the first change')
+    assert.equal(store.recovery, null)
+    const copy = join(directory, 'copy')
+    mkdirSync(copy)
+    copyFileSync(join(directory, 'store.mdb'), join(copy, 'store.mdb'))
+    await store.close()
+    const read = await open(copy)
+    assert.equal(read.recovery, null)
+    assert.deepEqual(countWhole(read), {
+      sessions: sessionCount,
+      deliveries: sessionCount * deliveryCount,
+      retained: 500,
+    })
+    await read.close()
+  }))
+
+test('a newer format, or a file of something else, is refused and left alone', () =>
+  withDirectory(async (directory) => {
+    const path = join(directory, 'store.mdb')
+    const refused = async (message: RegExp) => {
+      const before = readFileSync(path)
+      await assert.rejects(open(directory), (error: Error & { code?: string; place?: object }) => {
+        assert.equal(error.code, 'store-format')
+        assert.deepEqual(error.place, { file: path })
+        assert.match(error.message, message)
+        return true
+      })
+      assert.ok(readFileSync(path).equals(before))
+      assert.ok(!readdirSync(directory).some((name) => name.includes('corrupt')))
+      rmSync(path)
+    }
+    const database = openEnvironment(path, false)
+    const { key, value } = new RecordEncoder().meta(2, 1, 1)
+    await database.put(key, value)
+    await database.close()
+    await refused(/newer version/)
+
+    await fill(directory)
+    const bytes = readFileSync(path)
+    const pageBytes = bytes.readUInt32LE(48)
+    bytes.writeUInt32LE(77, 28)
+    bytes.writeUInt32LE(77, pageBytes + 28)
+    writeFileSync(path, bytes)
+    await refused(/newer version/)
+
+    writeFileSync(path, 'SQLite format 3\0'.repeat(1000))
+    await refused(/not a store of AtollMQ/)
+  }))
+
+const damages: [title: string, damage: (bytes: Buffer, pageBytes: number) => void][] = [
+  [
+    'a bit flipped in each of many pages',
+    (bytes, pageBytes) => {
+      for (let page = 5; page < bytes.length / pageBytes; page += 17) bytes[page * pageBytes + (pageBytes >> 1)] ^= 0x10
+    },
+  ],
+  ['every byte of a page', (bytes, pageBytes) => bytes.fill(0xa5, 20 * pageBytes, 21 * pageBytes)],
+  ['a tail of zeros', (bytes) => bytes.fill(0, Math.floor(bytes.length * 0.9))],
+  [
+    'page numbers that lead anywhere',
+    (bytes, pageBytes) => {
+      for (let position = 2 * pageBytes; position + pageBytes <= bytes.length; position += pageBytes) {
+        if (bytes.readUInt16LE(position + 18) !== 1) continue
+        const node = bytes.readUInt16LE(position + 24) + 24
+        bytes.writeUInt32LE(position / pageBytes, position + node)
+      }
+    },
+  ],
+  [
+    'the newest of the two first pages',
+    (bytes, pageBytes) => {
+      const newest = bytes.readBigUInt64LE(152) > bytes.readBigUInt64LE(pageBytes + 152) ? 0 : pageBytes
+      bytes.fill(0, newest, newest + pageBytes)
+    },
+  ],
+  ['both first pages', (bytes, pageBytes) => bytes.fill(0, 0, 2 * pageBytes)],
+]
+
+for (const [title, damage] of damages) {
+  test(`damaged: ${title}`, () =>
+    withDirectory(async (directory) => {
+      await fill(directory)
+      const path = join(directory, 'store.mdb')
+      const bytes = readFileSync(path)
+      damage(bytes, bytes.readUInt32LE(48))
+      writeFileSync(path, bytes)
+      let store = await open(directory)
+      const { recovery } = store
+      assert.ok(recovery !== null)
+      assert.equal(recovery.setAside, join(directory, 'store.corrupt-20261122T003300Z'))
+      assert.ok(readFileSync(recovery.setAside).equals(bytes), 'the damaged file is kept as it was')
+      assert.ok(recovery.findings.length > 0 || Object.values(recovery.lost).some((count) => count > 0))
+      const counts = countWhole(store)
+      const { rescued } = recovery
+      assert.deepEqual(counts, {
+        sessions: rescued.sessions,
+        deliveries: rescued.deliveries,
+        retained: rescued.retained,
+      })
+      assert.ok(counts.deliveries + counts.retained + counts.sessions > 100, 'most of it is rescued')
+      // It works on, and is whole from now on.
+      const session = store.nextSessionNumber
+      for (const stored of store.sessions()) assert.ok(stored.session.sessionNumber < session)
+      store.putSession(sessionRecord(session, { clientId: 'c999' }))
+      await store.close()
+      store = await open(directory)
+      assert.equal(store.recovery, null)
+      assert.equal(countWhole(store).sessions, counts.sessions + 1)
+      await store.close()
+    }))
+}
+
+test('damaged: Sessions that something still belongs to come back as they were before', () =>
+  withDirectory(async (directory) => {
+    await fill(directory)
+    let store = await open(directory)
+    for (let expirySeconds = 1; expirySeconds <= 5; expirySeconds++) {
+      for (const { session } of [...store.sessions()]) store.putSession({ ...session, expirySeconds })
+      await store.flush()
+    }
+    await store.close()
+    const path = join(directory, 'store.mdb')
+    const bytes = readFileSync(path)
+    const pageBytes = bytes.readUInt32LE(48)
+    let newest = 0
+    for (let page = 2 * pageBytes; page < bytes.length; page += pageBytes) {
+      const firstKey = page + bytes.readUInt16LE(page + 24) + 24 + 8
+      const isOfSessions = bytes.readUInt16LE(page + 18) === 2 && bytes[firstKey] <= 2
+      if (isOfSessions && bytes.readBigUInt64LE(page + 8) > bytes.readBigUInt64LE(newest + 8)) newest = page
+    }
+    assert.ok(newest > 0)
+    bytes.fill(0, newest, newest + pageBytes)
+    writeFileSync(path, bytes)
+    store = await open(directory)
+    assert.equal(store.recovery?.rescued.sessions, sessionCount)
+    // Its page held the first of what comes next as well.
+    assert.ok(countWhole(store).deliveries > 0.9 * sessionCount * deliveryCount)
+    await store.close()
+  }))
+
+test('damaged: cut short at any place, also within the first pages', () =>
+  withDirectory(async (directory) => {
+    await fill(directory)
+    const path = join(directory, 'store.mdb')
+    const whole = readFileSync(path)
+    const pageBytes = whole.readUInt32LE(48)
+    for (const length of [
+      0,
+      100,
+      pageBytes,
+      pageBytes + 100,
+      2 * pageBytes,
+      10 * pageBytes,
+      whole.length >> 1,
+      whole.length - 1,
+    ]) {
+      writeFileSync(path, whole)
+      truncateSync(path, length)
+      const store = await open(directory)
+      assert.ok(store.recovery !== null, `cut at ${length}`)
+      assert.equal(statSync(store.recovery.setAside).size, length)
+      countWhole(store)
+      await store.close()
+    }
+    assert.equal(readdirSync(directory).filter((name) => name.startsWith('store.corrupt-')).length, 8)
+  }))
+
+test('damaged: the list of free pages', () =>
+  withDirectory(async (directory) => {
+    await fill(directory)
+    let store = await open(directory)
+    for (const { session } of store.sessions()) {
+      for (let order = 1; order <= 60; order++) store.deleteDelivery(session.sessionNumber, order)
+    }
+    await store.close()
+    const path = join(directory, 'store.mdb')
+    const descriptor = openSync(path, 'r+')
+    const bytes = readFileSync(path)
+    const pageBytes = bytes.readUInt32LE(48)
+    const newest = bytes.readBigUInt64LE(152) > bytes.readBigUInt64LE(pageBytes + 152) ? 0 : pageBytes
+    const page = Number(bytes.readBigUInt64LE(newest + 48 + 40)) * pageBytes
+    const main = Number(bytes.readBigUInt64LE(newest + 96 + 40))
+    assert.equal(bytes.readUInt16LE(page + 18), 2)
+    const node = page + bytes.readUInt16LE(page + 24) + 24
+    // The first entry behind the count: from now on the root of the data is free.
+    const entry = Buffer.alloc(8)
+    entry.writeBigUInt64LE(BigInt(main))
+    writeSync(descriptor, entry, 0, 8, node + 8 + 8 + 8)
+    store = await open(directory)
+    assert.match(store.recovery?.findings.join() ?? '', /is free and in use/)
+    assert.equal(countWhole(store).deliveries, sessionCount * (deliveryCount - 60))
+    await store.close()
+  }))
+
+test('a rescue that was cut short is finished or begun again', () =>
+  withDirectory(async (directory) => {
+    await fill(directory)
+    const path = join(directory, 'store.mdb')
+    const rescue = join(directory, 'store.rescue.mdb')
+    // Complete, and the damaged file is set aside: only the last rename is missing.
+    copyFileSync(path, rescue)
+    rmSync(path)
+    let store = await open(directory)
+    assert.equal(countWhole(store).sessions, sessionCount)
+    await store.close()
+    // Half written beside the file.
+    writeFileSync(rescue, 'half')
+    store = await open(directory)
+    assert.equal(countWhole(store).sessions, sessionCount)
+    assert.ok(!existsSync(rescue))
+    await store.close()
+  }))
+
+test('the file does not grow with what passes through it', () =>
+  withDirectory(async (directory) => {
+    const store = await open(directory)
+    const session = store.nextSessionNumber
+    store.putSession(sessionRecord(session))
+    const path = join(directory, 'store.mdb')
+    let message = store.nextMessageNumber
+    const waiting: [order: number, message: number][] = []
+    let settledBytes = 0
+    for (let round = 0; round < 3000; round++) {
+      for (let index = 0; index < 20; index++) {
+        store.putMessage(message, messageRecord(Buffer.alloc((message % 40) * 100, 1)))
+        store.putDelivery(session, message, deliveryRecord(message))
+        waiting.push([message, message++])
+      }
+      for (const [order, number] of waiting.splice(0, Math.max(0, waiting.length - 500))) {
+        store.deleteDelivery(session, order)
+        store.deleteMessage(number)
+      }
+      store.putRetained(`t/${round % 50}`, messageRecord(`r${round}`))
+      await store.flush()
+      if (round === 1000) settledBytes = statSync(path).size
+    }
+    assert.equal(store.deliveryCount(session), 500)
+    assert.ok(statSync(path).size <= settledBytes * 1.2, `${settledBytes} bytes became ${statSync(path).size}`)
+    const file = new LmdbFile(path)
+    let records = 0
+    for await (const _ of file.records()) records++
+    await file.checkFreeList()
+    file.close()
+    assert.deepEqual(file.findings, [])
+    assert.equal(records, file.entries)
+    await store.close()
+  }))
+
+test('many Sessions and retained messages are read quickly', () =>
+  withDirectory(async (directory) => {
+    let store = await open(directory)
+    for (let index = 0; index < 10_000; index++) {
+      const session = store.nextSessionNumber
+      store.putSession(sessionRecord(session))
+      store.putSubscription(session, { filter: `f/${index}/#`, shareName: null, options: 1, identifier: null })
+    }
+    for (let index = 0; index < 100_000; index++)
+      store.putRetained(`building/${index}/temperature`, messageRecord('21.5'))
+    await store.close()
+    // As after a crash: the whole file is read and checked as well.
+    rmSync(join(directory, 'store.closed'))
+    const startMs = performance.now()
+    store = await open(directory)
+    let sessions = 0
+    let retained = 0
+    for (const stored of store.sessions()) sessions += stored.subscriptions.length
+    for (const _ of store.retained()) retained++
+    assert.equal(sessions, 10_000)
+    assert.equal(retained, 100_000)
+    // A tenth of 10 s, with room for a busy machine.
+    assert.ok(performance.now() - startMs < 5000)
+    await store.close()
+  }))
+
+const writerPath = join(import.meta.dirname, 'durable-writer.test.support.js')
+
+for (const durability of ['os', 'fsync'] as const) {
+  test(`${durability}: kill -9 loses nothing that was named, and leaves no batch in part`, () =>
+    withDirectory(async (directory) => {
+      let expected = 0
+      for (let round = 0; round < 4; round++) {
+        const writer = spawn(process.execPath, [writerPath, directory, durability], {
+          stdio: ['ignore', 'pipe', 'inherit'],
+        })
+        const lines = createInterface({ input: writer.stdout })
+        let count = 0
+        lines.on('line', (line) => {
+          expected = Number(line)
+          if (++count === 150 + 37 * round) writer.kill('SIGKILL')
+        })
+        const [[, signal]] = await Promise.all([once(writer, 'close'), once(lines, 'close')])
+        assert.equal(signal, 'SIGKILL')
+        const store = await openLmdbStore({ directory, durability, clock })
+        assert.equal(store.recovery, null)
+        const [{ session }] = store.sessions()
+        const stored = store.deliveries(session.sessionNumber, 0, 100_000)
+        const last = stored[stored.length - 1].order
+        assert.ok(last >= expected, `${expected} was named, ${last} is there`)
+        // Each batch takes as many away as it adds beyond 200.
+        assert.equal(stored.length, Math.min(last, 200))
+        stored.forEach(({ order, message }, index) => {
+          assert.equal(order, last - stored.length + 1 + index)
+          assert.equal(message?.packet.toString(), `message ${order}`)
+        })
+        assert.equal([...store.retained()][0].message.packet.toString(), String(last))
+        await store.close()
+      }
+    }))
+}
+
+test('a full disk: no batch is named, nothing named is lost, and all goes on when there is space', () =>
+  withDirectory(async (directory) => {
+    const fillerPath = join(import.meta.dirname, 'disk-filler.test.support.js')
+    const small = join(directory, 'small')
+    mkdirSync(small)
+    const isMounted = mountSmall(small)
+    try {
+      // Without the right to mount, a limit on the size of files stands for the full disk; it stays, so it ends with the problem.
+      const command = isMounted ? 'exec "$@"' : 'trap "" XFSZ; ulimit -f 4096; exec "$@"'
+      const filler = spawn(
+        'sh',
+        ['-c', command, 'sh', process.execPath, fillerPath, small, isMounted ? 'free' : 'stay'],
+        {
+          stdio: ['ignore', 'pipe', 'ignore'],
+        },
+      )
+      let output = ''
+      filler.stdout.on('data', (data) => {
+        output += data
+      })
+      const [code] = await once(filler, 'close')
+      assert.equal(code, 0, output)
+      const result = JSON.parse(output) as { problem: string; named: number; told: string[] }
+      assert.match(result.problem, isMounted ? /no space left/ : /can(no|')t be written|cannot be written/)
+      if (isMounted) assert.deepEqual(result.told, ['problem', 'well', 'named'])
+      const store = await openLmdbStore({ directory: join(small, 'data'), durability: 'fsync', clock })
+      assert.equal(store.recovery, null)
+      assert.equal([...store.retained()].length, result.named)
+      await store.close()
+    } finally {
+      if (isMounted) execFileSync('umount', [small])
+    }
+  }))
+
+function mountSmall(path: string): boolean {
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', path], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,183 @@
+// Opens a store on disk: looks at the file first, refuses what is not ours, and mends what is damaged. A file that was closed
+// in order and is as it was left is not read again. Knows no session.
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { OperatorError } from '../base/errors.ts'
+import { BatchedStore } from './batched-store.ts'
+import { LmdbEngine } from './lmdb-engine.ts'
+import { LmdbFile } from './lmdb-file.ts'
+import { formatVersion, isIntact } from './record-codec.ts'
+import { rescueRecords } from './rescue-records.ts'
+import type { RecoveryReport, Store } from './store.ts'
+
+const fileName = 'store.mdb'
+/** Being filled with what could be rescued; complete as soon as there is no `store.mdb` beside it. */
+const rescueName = 'store.rescue.mdb'
+/** Size and time of change of a file that was closed in order. */
+const closedName = 'store.closed'
+
+export interface LmdbStoreOptions {
+  /** Belongs to this store alone; made if it is missing, with mode 0700. Another process must be kept out by the caller. */
+  readonly directory: string
+  readonly durability: 'os' | 'fsync'
+  readonly clock: Clock
+}
+
+/**
+ * @throws OperatorError `store-format` if the file belongs to something else or to a newer version, `store-directory` if the
+ * directory can't be used
+ */
+export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
+  const { directory, durability, clock } = options
+  const path = join(directory, fileName)
+  const rescuePath = join(directory, rescueName)
+  const closedPath = join(directory, closedName)
+  try {
+    makeDirectory(directory)
+    if (!existsSync(path) && existsSync(rescuePath)) takeRescued(rescuePath, path)
+    removeEnvironment(rescuePath)
+    const recovery =
+      existsSync(path) && !isAsClosed(path, closedPath) ? await mendIfDamaged(path, rescuePath, clock) : null
+    rmSync(closedPath, { force: true })
+    const engine = new ClosingEngine(path, durability === 'fsync', closedPath)
+    syncDirectory(directory)
+    return new BatchedStore(engine, { durability, clock, recovery })
+  } catch (error) {
+    if (error instanceof OperatorError) throw error
+    throw new OperatorError('store-directory', `the store can't be opened: ${(error as Error).message}`, {
+      place: { file: path },
+      fix: 'the directory must exist on a disk that can be written, and belong to the user of the broker',
+      cause: error,
+    })
+  }
+}
+
+/** Leaves a note behind when it was closed in order. */
+class ClosingEngine extends LmdbEngine {
+  readonly #path: string
+  readonly #closedPath: string
+
+  constructor(path: string, isSynced: boolean, closedPath: string) {
+    super(path, isSynced)
+    this.#path = path
+    this.#closedPath = closedPath
+  }
+
+  override async close(): Promise<void> {
+    await super.close()
+    try {
+      // Without a sync a later power cut could damage the file and leave the note whole.
+      syncFile(this.#path)
+      writeFileSync(this.#closedPath, fingerprintOf(this.#path), { mode: 0o600 })
+    } catch {
+      // Then the file is read at the next start, as after a crash.
+    }
+  }
+}
+
+function makeDirectory(directory: string): void {
+  if (existsSync(directory)) return
+  mkdirSync(directory, { recursive: true, mode: 0o700 })
+  chmodSync(directory, 0o700)
+  syncDirectory(dirname(directory))
+}
+
+function fingerprintOf(path: string): string {
+  const { size, mtimeMs, ino } = statSync(path)
+  return JSON.stringify({ formatVersion, size, mtimeMs, ino })
+}
+
+function isAsClosed(path: string, closedPath: string): boolean {
+  try {
+    return readFileSync(closedPath, 'utf8') === fingerprintOf(path)
+  } catch {
+    return false
+  }
+}
+
+/** Reads the whole file; if it is damaged, sets it aside and puts a new one with all that can be read in its place. */
+async function mendIfDamaged(path: string, rescuePath: string, clock: Clock): Promise<RecoveryReport | null> {
+  const file = new LmdbFile(path)
+  let damaged = 0
+  try {
+    refuseForeign(file, path)
+    for await (const { key, value } of file.records()) {
+      if (!isIntact(key, value)) damaged++
+      else refuseNewer(value[0], path)
+    }
+    await file.checkFreeList()
+  } finally {
+    file.close()
+  }
+  if (damaged === 0 && file.findings.length === 0) return null
+  const rescue = await rescueRecords(path, rescuePath)
+  const setAside = asidePath(path, clock)
+  renameSync(path, setAside)
+  rmSync(`${path}-lock`, { force: true })
+  takeRescued(rescuePath, path)
+  return { setAside, ...rescue }
+}
+
+function refuseForeign(file: LmdbFile, path: string): void {
+  if (file.kind === 'foreign' && statSync(path).size > 0) {
+    throw new OperatorError('store-format', 'this file is not a store of AtollMQ', {
+      place: { file: path },
+      fix: 'move it away, or choose another data directory',
+    })
+  }
+  if (file.kind === 'version') refuseNewer(Number.POSITIVE_INFINITY, path)
+}
+
+function refuseNewer(version: number, path: string): void {
+  if (version <= formatVersion) return
+  throw new OperatorError('store-format', 'this store was written by a newer version of AtollMQ', {
+    place: { file: path },
+    fix: 'start that version, or choose another data directory',
+  })
+}
+
+/** `store.corrupt-20261122T003300Z`, with a number if there is one already. */
+function asidePath(path: string, clock: Clock): string {
+  const time = new Date(clock.wallMs()).toISOString().replace(/[-:]|\.\d+/g, '')
+  for (let count = 1; ; count++) {
+    const candidate = join(dirname(path), `store.corrupt-${time}${count === 1 ? '' : `-${count}`}`)
+    if (!existsSync(candidate)) return candidate
+  }
+}
+
+function takeRescued(rescuePath: string, path: string): void {
+  rmSync(`${rescuePath}-lock`, { force: true })
+  renameSync(rescuePath, path)
+  syncDirectory(dirname(path))
+}
+
+function removeEnvironment(path: string): void {
+  rmSync(path, { force: true })
+  rmSync(`${path}-lock`, { force: true })
+}
+
+function syncDirectory(directory: string): void {
+  syncFile(directory)
+}
+
+function syncFile(path: string): void {
+  const descriptor = openSync(path, 'r')
+  try {
+    fsyncSync(descriptor)
+  } finally {
+    closeSync(descriptor)
+  }
+}
