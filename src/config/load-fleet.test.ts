@@ -10,6 +10,7 @@ import { faults, findings, loadAll } from './fixture.test.ts'
 import type { FleetMember } from './fleet-config.ts'
 import { matches } from './include-files.ts'
 import type { LoadOptions } from './load-fleet.ts'
+import { SavedChanges } from './saved-changes.ts'
 import { showFleet } from './show-fleet.ts'
 
 const membersOf = (text: string | null, options: Partial<LoadOptions> = {}): FleetMember[] =>
@@ -539,4 +540,24 @@ test('random fleets that are nearly right: what is accepted has names and addres
     { numRuns: 500 },
   )
   assert.ok(accepted > 10, `${accepted} of 500`)
+})
+
+test('what commands have added stands beside the files, and takes no listeners of theirs', () => {
+  const changes = new SavedChanges(null)
+  changes.putInstance('extra', { limits: { inflight: 3 } }, false)
+  changes.putListener('default', 'more', { address: 'unix:///more' }, false)
+  const options = {
+    changes,
+    environment: { HOME: '/h', ATOLL_LISTENERS__TCP: 'tcp://127.0.0.1:9', ATOLL_LIMITS__SESSIONS: '8' },
+    settings: ['listeners.local.backlog=7'],
+  }
+  const [first, extra] = membersOf(null, options)
+  assert.deepEqual(addresses(first!), [
+    'tcp://127.0.0.1:9',
+    'unix:///h/.local/state/atoll/run/default.sock',
+    'unix:///more',
+  ])
+  assert.deepEqual([first!.isolation, first!.config.listeners[1]!.backlog], ['inline', 7])
+  assert.deepEqual(addresses(extra!), ['unix:///h/.local/state/atoll/run/extra.sock'])
+  assert.deepEqual([extra!.isolation, extra!.config.limits.inflight, extra!.config.limits.sessions], ['process', 3, 8])
 })

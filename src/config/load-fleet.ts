@@ -20,7 +20,7 @@ import {
   without,
 } from './member-layers.ts'
 import { describePlace, type MemberSource, memberSources } from './member-sources.ts'
-import { applySettings, listenersOf, readEnvironment } from './overrides.ts'
+import { applySettings, type KnownInstances, listenersOf, readEnvironment } from './overrides.ts'
 import { readDocument } from './read-document.ts'
 import { resolveFleetKeys } from './resolve-fleet-keys.ts'
 import { type MemberSurroundings, resolveMember } from './resolve-member.ts'
@@ -74,6 +74,11 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
   const ofFiles = isFleet ? described.filter((source) => !isAdded(source)) : [defaultSource(document, file)]
   const ofCommands = described.filter(isAdded)
   const sources = [...ofFiles, ...ofCommands]
+  const twice = isFleet ? undefined : ofCommands.find(({ name }) => name === ofFiles[0]!.name)
+  if (twice !== undefined) {
+    const message = `there is an instance ${twice.name} already, which the whole configuration file describes`
+    findings.push(new OperatorError('duplicate-name', message, { place: twice.place, fix: 'rename one of them' }))
+  }
   // An instance of a file stays what it is when a command adds another one.
   const isAloneInFiles = ofFiles.length === 1
 
@@ -82,7 +87,10 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
   const sharedByAll = isFleet ? document : onlyDefaults(document)
   for (const [name, layers] of fileLayers(sharedByAll, ofCommands, true)) layersOfFiles.set(name, layers)
   const fromFiles = new Map(sources.map(({ name }) => [name, mergeLayers(layersOfFiles.get(name)!)]))
-  const known = new Map([...fromFiles].map(([name, root]) => [name, listenerNames(root)]))
+  const known: KnownInstances = {
+    listeners: new Map([...fromFiles].map(([name, root]) => [name, listenerNames(root)])),
+    alone: isAloneInFiles ? ofFiles[0]!.name : null,
+  }
   const { root: environment, applied } = readEnvironment(options.environment, known, workingDirectory, findings)
   let commandLine = emptyMap(workingDirectory)
   if (listen.length > 0 && ofFiles.length > 1) {
@@ -105,9 +113,9 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
     const { name } = source
     const isOfCommand = isAdded(source)
     const isAlone = isAloneInFiles && !isOfCommand
-    // `--listen` is about the one instance of the files.
-    const ownCommandLine = isOfCommand ? without(commandLine, ['listeners']) : commandLine
-    const overrides = [environment, ownCommandLine].flatMap((root) => overrideLayers(root, name))
+    // Listeners of no named instance are about the one of the files.
+    const notOurs = isOfCommand ? ['listeners'] : []
+    const overrides = [environment, commandLine].flatMap((root) => overrideLayers(without(root, notOurs), name))
     let below = mergeLayers([
       withDefaultListeners(fromFiles.get(name)!, name, fleet.runDir, isAlone),
       ...overrides.slice(0, 2),
@@ -131,7 +139,7 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
     // What is made by default stands nowhere: then the instance is the place.
     return place.file === undefined ? { ...places.get(instance ?? ''), key: path.join('.') } : place
   }
-  findings.push(...findFleetConflicts(members, fleet.admin, new Set(known.keys()), grammar, findPlace))
+  findings.push(...findFleetConflicts(members, fleet.admin, new Set(known.listeners.keys()), grammar, findPlace))
   if (findings.length > 0) throw new ConfigError(findings)
   const files = file === null ? [] : [file, ...included.map((one) => one.file)]
   const gracePeriodSeconds = Math.max(...members.map(({ config }) => config.gracePeriodSeconds))

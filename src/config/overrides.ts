@@ -21,8 +21,12 @@ const reserved: readonly string[] = ['ATOLL_ADMIN', 'ATOLL_CONFIG']
 /** Kubernetes puts these into every container beside a service that is called `atoll`. */
 const kubernetes = /^ATOLL_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$/
 
-/** Names of all instances, and of the listeners that the files give each. */
-export type KnownInstances = ReadonlyMap<string, readonly string[]>
+export interface KnownInstances {
+  /** Names of all instances, and of the listeners that the files give each. */
+  readonly listeners: ReadonlyMap<string, readonly string[]>
+  /** The one whose listeners are meant where no instance is named; null when there are several. */
+  readonly alone: string | null
+}
 
 const topTable: KeyTable = { ...fileInstanceKeys, ...directoryKeys }
 const sections = new Map<string, KeyTable>(Object.entries(fileSectionKeys))
@@ -115,8 +119,9 @@ function needsInstance(
   better: string,
   findings: OperatorError[],
 ): boolean {
-  if (path[0] !== 'listeners' || known.size <= 1) return false
-  const message = `there are ${known.size} instances, and a listener belongs to one`
+  const { size } = known.listeners
+  if (path[0] !== 'listeners' || known.alone !== null || size === 0) return false
+  const message = `there are ${size} instances, and a listener belongs to one`
   findings.push(new OperatorError('wrong-place', message, { place, fix: `name the instance: ${better}` }))
   return true
 }
@@ -152,7 +157,7 @@ function splitPath(path: readonly string[]): { instance: string | null; inner: r
  */
 function keyAt(path: readonly string[], known: KnownInstances): Key<string, unknown, unknown> | null {
   const { instance, inner } = splitPath(path)
-  if (instance !== null && !known.has(instance)) return null
+  if (instance !== null && !known.listeners.has(instance)) return null
   if (inner[0] === 'listeners') {
     if (inner.length < 2 || inner.length > 3 || !namePattern.test(inner[1]!)) return null
     return rowOf(listenerKeys, inner[2] ?? 'address')
@@ -170,16 +175,20 @@ function rowOf(table: KeyTable, name: string): Key<string, unknown, unknown> | n
 /** `ATOLL_LISTENERS__LOCAL__MAX_CONNECTIONS` → listeners, local, maxConnections. Two underscores part the levels. */
 function pathOfVariable(variable: string, known: KnownInstances): string[] | null {
   const levels = variable.slice(prefix.length).split('__')
-  if (levels[0] !== 'INSTANCES') return pathOfLevels(levels, [...known.values()].flat(), topTable)
+  if (levels[0] !== 'INSTANCES') return pathOfLevels(levels, listenersAlone(known), topTable)
   // Names of instances may hold two underscores themselves.
   for (let end = 2; end < levels.length; end++) {
     const level = levels.slice(1, end).join('__')
-    const names = [...known.keys()].filter((name) => levelOfChosen(name) === level)
+    const names = [...known.listeners.keys()].filter((name) => levelOfChosen(name) === level)
     if (names.length !== 1) continue
-    const inner = pathOfLevels(levels.slice(end), known.get(names[0]!)!, fileInstanceKeys)
+    const inner = pathOfLevels(levels.slice(end), known.listeners.get(names[0]!)!, fileInstanceKeys)
     if (inner !== null) return ['instances', names[0]!, ...inner]
   }
   return null
+}
+
+function listenersAlone({ listeners, alone }: KnownInstances): readonly string[] {
+  return alone === null ? [] : (listeners.get(alone) ?? [])
 }
 
 function pathOfLevels(levels: readonly string[], listeners: readonly string[], table: KeyTable): string[] | null {
@@ -234,17 +243,17 @@ function knownPaths(path: readonly string[], known: KnownInstances): string[] {
     ...listeners.flatMap((listener) => Object.keys(listenerKeys).map((name) => `listeners.${listener}.${name}`)),
   ]
   if (path[0] !== 'instances') {
-    const listeners = known.size === 1 ? [...known.values()].flat() : []
-    return [...ofInstance(topTable, listeners), ...Object.keys(admin).map((name) => `admin.${name}`)]
+    return [...ofInstance(topTable, listenersAlone(known)), ...Object.keys(admin).map((name) => `admin.${name}`)]
   }
-  const meant = path[1] === undefined ? null : known.has(path[1]) ? path[1] : closestName(path[1], known.keys())
+  const names = known.listeners.keys()
+  const meant = path[1] === undefined ? null : known.listeners.has(path[1]) ? path[1] : closestName(path[1], names)
   if (meant === null) return []
-  return ofInstance(fileInstanceKeys, known.get(meant)!).map((one) => `instances.${meant}.${one}`)
+  return ofInstance(fileInstanceKeys, known.listeners.get(meant)!).map((one) => `instances.${meant}.${one}`)
 }
 
 function knownVariables(variable: string, known: KnownInstances): string[] {
   const [first, level] = variable.slice(prefix.length).split('__')
-  const names = [...known.keys()]
+  const names = [...known.listeners.keys()]
   const near = level === undefined ? null : closestName(level, names.map(levelOfChosen))
   const meant = names.find((name) => levelOfChosen(name) === near) ?? ''
   const path = first === 'INSTANCES' ? ['instances', meant] : []
