@@ -102,14 +102,16 @@ async function end(
     const result = await admin.call<EndedListener>(`listeners.${verb}`, { instance, params })
     ended.push(result)
     if (flags.json) continue
-    const left = result.connections > 0 ? `, ${result.connections} connections stay open` : ''
-    printLine(`${name} ${verb === 'stop' ? 'stopped' : 'deleted'}${left}`)
+    const count = flags.disconnect ? result.disconnected : result.connections
+    const what = `${count} ${count === 1 ? 'connection' : 'connections'} ${flags.disconnect ? 'ended' : 'left open'}`
+    printLine(`${name} ${verb === 'stop' ? 'stopped' : 'deleted'}${count > 0 ? `, ${what}` : ''}`)
     if (result.isDescribed) printLine('the configuration describes it: it comes back with the next reload')
   }
   if (flags.json) printJson(ended)
 }
 
 interface EndedListener extends ListenerRow {
+  disconnected: number
   isDescribed?: boolean
 }
 

@@ -1,0 +1,319 @@
+// Every command that manages a running fleet, as text and as JSON, against a real daemon and with a client on a UNIX socket.
+import assert from 'node:assert/strict'
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import type { RawClient } from '../kit/raw-client.ts'
+import { P } from '../kit/wire.ts'
+import { Workplace } from './daemon.ts'
+import { projectFolder, runProgram } from './run-program.ts'
+
+const command = join(projectFolder, 'dist/cli/main.js')
+
+class FleetPlace extends Workplace {
+  /** Runs the command against the daemon of this place. */
+  run(...args: string[]) {
+    const environment = { ATOLL_ADMIN: `unix://${this.path('run/admin.sock')}`, HOME: this.folder }
+    return runProgram(process.execPath, [command, ...args], { cwd: this.folder, environment })
+  }
+
+  /** What it prints when it succeeds. */
+  async text(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.run(...args)
+    assert.equal(code, 0, `atoll ${args.join(' ')}: ${stdout}${stderr}`)
+    return stdout
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: JSON of any shape
+  async json(...args: string[]): Promise<any> {
+    return JSON.parse(await this.text(...args, '--json'))
+  }
+
+  /** A fleet of `a` and `b`, both in the daemon, each on a socket. */
+  describe(more: object = {}): void {
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: a variable of the configuration
+    const socket = this.path('${name}.sock')
+    this.configure({
+      templates: { small: { isolation: 'inline', listeners: { local: `unix://${socket}` } } },
+      instances: { a: { template: 'small' }, b: { template: 'small' } },
+      ...more,
+    })
+  }
+
+  async serve(): Promise<void> {
+    await this.start().said(/ ready instances=/)
+  }
+
+  socketClient(instance: string): Promise<RawClient> {
+    return this.client({ path: this.path(`${instance}.sock`) })
+  }
+}
+
+async function fleet(context: TestContext): Promise<FleetPlace> {
+  const place = new FleetPlace(context)
+  place.describe()
+  await place.serve()
+  return place
+}
+
+test('without a daemon every command says so, with exit code 4', async (t) => {
+  const place = new FleetPlace(t)
+  for (const words of ['status', 'stop', 'instance list', 'listener list', 'client list', 'plan']) {
+    const { code, stderr } = await place.run(...words.split(' '))
+    assert.equal(code, 4, words)
+    assert.match(stderr, /^atoll: no daemon listens at \S+admin\.sock \(start it with atoll start, or name/)
+  }
+  assert.equal((await place.run('status', '--admin', 'tcp://x')).code, 1)
+})
+
+test('status, instance list and listener list show the fleet', async (t) => {
+  const place = await fleet(t)
+  await place.socketClient('a')
+  assert.match(
+    await place.text('status'),
+    /^atoll \d+\.\d+\.\d+ pid \d+ since .*\nNAME +PHASE .*\na +ready .*\nb +ready /,
+  )
+  const status = await place.json('status')
+  assert.deepEqual(
+    status.members.map(({ name, connections }: { name: string; connections: number }) => [name, connections]),
+    [
+      ['a', 1],
+      ['b', 0],
+    ],
+  )
+  assert.match(await place.text('instance', 'list', 'b'), /^NAME .*\nb +ready .*\n$/)
+  const [only] = await place.json('instance', 'list', '?', '--admin', place.path('run/admin.sock'))
+  assert.deepEqual([only.name, only.phase, only.pid], ['a', 'ready', status.pid])
+  assert.equal(only.listeners[0].address, `unix://${place.path('a.sock')}`)
+  assert.match(await place.text('listener', 'list'), /\na +local +unix:\S+a\.sock +listening +1\n/)
+  assert.deepEqual(await place.json('listener', 'list', '-i', 'a'), [
+    { instance: 'a', name: 'local', address: `unix://${place.path('a.sock')}`, phase: 'listening', connections: 1 },
+  ])
+  const unknown = await place.run('instance', 'list', 'zz*')
+  assert.deepEqual([unknown.code, unknown.stderr], [5, 'atoll: there is no instance zz* (see atoll instance list)\n'])
+})
+
+test('instance show, stop, start, restart: by name, by pattern, all', async (t) => {
+  const place = await fleet(t)
+  const other = await place.socketClient('b')
+  assert.match(await place.text('instance', 'show', 'a'), /^name: a\n[\s\S]*template: small\n/)
+  assert.equal((await place.json('instance', 'show', 'a')).counts.connections, 0)
+  assert.equal(await place.text('instance', 'stop', 'a', '--wait'), 'a stopped\n')
+  assert.ok(!existsSync(place.path('a.sock')))
+  assert.equal((await place.run('client', 'list', '-i', 'a')).code, 4)
+  assert.match(await place.text('instance', 'start', '[ab]'.slice(1, 2)), /^a ready pid \d+\n$/)
+  await (await place.socketClient('a')).fence()
+  await other.fence()
+  assert.deepEqual(
+    (await place.json('instance', 'restart', '*')).map(({ phase }: { phase: string }) => phase),
+    ['ready', 'ready'],
+  )
+  assert.equal((await place.json('instance', 'stop', '--all')).length, 2)
+  await place.text('instance', 'start', 'a', '--no-wait')
+  assert.equal((await place.run('instance', 'start')).code, 64)
+  assert.equal((await place.run('instance', 'start', 'a', '--all')).code, 64)
+})
+
+test('plan, apply and reload tell what changes, and leave the clients of others alone', async (t) => {
+  const place = await fleet(t)
+  const client = await place.socketClient('a')
+  assert.equal(await place.text('plan'), 'nothing changes\n')
+  place.describe({
+    instances: {
+      a: { template: 'small' },
+      b: { template: 'small', limits: { inflight: 7 } },
+      c: { template: 'small' },
+    },
+  })
+  const changes = 'b: hot\n  hot       limits.inflight: 1000 -> 7\nc: created\n'
+  assert.equal(await place.text('plan'), changes)
+  assert.equal(await place.text('apply', '-c', place.configFile), changes)
+  assert.deepEqual(
+    (await place.json('apply')).map(({ kind }: { kind: string }) => kind),
+    ['unchanged', 'unchanged', 'unchanged'],
+  )
+  await (await place.socketClient('c')).fence()
+  place.describe()
+  assert.equal(await place.text('reload'), 'b: hot\n  hot       limits.inflight: 7 -> 1000\nc: removed\n')
+  assert.equal(await place.text('instance', 'reload', '*'), 'nothing changes\n')
+  place.write('taken', '')
+  const taken = { template: 'small', listeners: { more: `unix://${place.path('taken')}` } }
+  place.describe({ instances: { a: taken, b: { template: 'small' } } })
+  const rejected = await place.run('apply')
+  assert.equal(rejected.code, 1)
+  assert.match(rejected.stdout, /^a: rejected: .*taken.*\n/)
+  place.write('atoll.json', '{"instanses": {}}')
+  const broken = await place.run('apply')
+  assert.equal(broken.code, 2)
+  assert.match(broken.stderr, /atoll\.json:1:2: .*instanses/)
+  await client.fence()
+})
+
+test('a listener comes, is used, stops, starts and goes; what is saved survives a restart of the daemon', async (t) => {
+  const place = await fleet(t)
+  const client = await place.socketClient('a')
+  const configuration = readFileSync(place.configFile, 'utf8')
+  const path = place.path('vmq.sock')
+  const started = await place.text('listener', 'start', '-i', 'a', `address=local:${path}`, 'port=0', '--name', 'vmq')
+  assert.equal(started, `vmq listening unix://${path}\n`)
+  await (await place.client({ path })).fence()
+  const extra = place.path('x.sock')
+  const words = [
+    'listener',
+    'start',
+    '-i',
+    'a',
+    `unix://${extra}`,
+    '--mode',
+    '0600',
+    '--protocols',
+    '3.1.1,5',
+    '--save',
+  ]
+  const saved = await place.json(...words)
+  assert.deepEqual([saved.phase, saved.settings.protocols], ['listening', ['3.1.1', '5']])
+  assert.equal(statSync(extra).mode & 0o777, 0o600)
+  const coming = await place.client({ path: extra })
+  assert.equal((await place.run(...words)).code, 1)
+  const failing = await place.run('listener', 'start', '-i', 'a', `unix://${place.configFile}`, '--save')
+  assert.equal(failing.code, 1)
+  assert.match(failing.stderr, /^atoll: address: at \S+ is a regular file/)
+
+  const name = saved.name as string
+  assert.match(await place.text('listener', 'show', '-i', 'a', name), /\nmode +0600\n/)
+  assert.equal(await place.text('listener', 'stop', '-i', 'a', name), `${name} stopped, 1 connection left open\n`)
+  await coming.fence()
+  await place.text('listener', 'start', '-i', 'a', name)
+  const [stopped] = await place.json('listener', 'stop', '-i', 'a', name, '--disconnect')
+  assert.equal(stopped.disconnected, 1)
+  await coming.expectDisconnect(0x98)
+  // A reload of the configuration knows both.
+  await place.text('reload')
+  assert.deepEqual(
+    (await place.json('listener', 'list', '-i', 'a')).map((one: { name: string }) => one.name).sort(),
+    ['local', name, 'vmq'].sort(),
+  )
+  await client.fence()
+  assert.match(await place.text('stop'), /^stopped pid \d+\n$/)
+  assert.equal(readFileSync(place.configFile, 'utf8'), configuration)
+
+  await place.serve()
+  await (await place.client({ path: extra })).fence()
+  assert.ok(!existsSync(path))
+  assert.equal(
+    await place.text('listener', 'delete', '-i', 'a', name, '--disconnect'),
+    `${name} deleted, 1 connection ended\n`,
+  )
+  assert.ok(!existsSync(place.path('atoll.saved.yaml')))
+  assert.match(await place.text('listener', 'delete', '-i', 'a', 'local'), /comes back with the next reload/)
+  assert.equal((await place.run('listener', 'delete', '-i', 'a', 'nope')).code, 5)
+})
+
+test('clients, sessions, subscriptions and retained messages, whatever clients call themselves', async (t) => {
+  const place = await fleet(t)
+  const clientId = 'x\u001b[31m"\\ü'
+  const client = await place.connect({ path: place.path('a.sock') })
+  await client.handshake({ clientId })
+  await client.subscribe(['s/\u2603/#'])
+  await client.publish({ topic: 'r/1', payload: 'kept', qos: 1, retain: true })
+  const shown = 'x\\u001b[31m"\\\\ü'
+  const table = await place.text('client', 'list')
+  assert.ok(table.includes(`a         ${shown}`) && table.includes(`unix:${place.path('a.sock')}`), table)
+  assert.ok(!table.includes('\u001b'))
+  const [listed] = await place.json('client', 'list', '-i', 'a', '--connected', '--listener', 'local')
+  assert.deepEqual([listed.instance, listed.clientId, listed.isConnected], ['a', clientId, true])
+  assert.deepEqual(await place.json('client', 'list', '--disconnected'), [])
+  assert.match(await place.text('client', 'show', '-i', 'a', clientId), /\ntransport +unix\n/)
+  assert.equal((await place.json('client', 'show', '-i', 'a', clientId)).clientId, clientId)
+  assert.match(await place.text('session', 'list', '-i', 'a'), /\na +x\\u001b/)
+  assert.equal((await place.json('session', 'show', '-i', 'a', clientId)).subscriptions, 1)
+  assert.match(await place.text('subscription', 'list'), /\na +\S+ +s\/☃\/# +\d/)
+  assert.equal((await place.json('subscription', 'list', '-i', 'a', '--client', clientId)).length, 1)
+  assert.match(await place.text('retained', 'list'), /\na +r\/1 +1 +4 +-\n/)
+  assert.match(await place.text('retained', 'get', '-i', 'a', 'r/1'), /\npayload +kept\n/)
+  assert.equal(await place.text('retained', 'get', '-i', 'a', 'r/1', '--raw'), 'kept')
+  assert.equal((await place.json('retained', 'get', '-i', 'a', 'r/1')).payload, Buffer.from('kept').toString('base64'))
+  assert.equal((await place.run('retained', 'delete', '-i', 'a', '--filter', '#')).code, 1)
+  assert.equal(await place.text('retained', 'delete', '-i', 'a', '--filter', '#', '--yes'), '1 deleted\n')
+  assert.equal((await place.run('retained', 'get', '-i', 'a', 'r/1')).code, 5)
+  assert.equal(await place.text('client', 'disconnect', '-i', 'a', clientId), `${shown} disconnected\n`)
+  await client.expectDisconnect(0x98)
+  const lasting = await place.connect({ path: place.path('a.sock') })
+  await lasting.handshake({ clientId: 'lasting', properties: [[P.sessionExpiryInterval, 100]] })
+  assert.deepEqual(await place.json('session', 'delete', '-i', 'a', 'lasting', '--yes'), [
+    { clientId: 'lasting', wasConnected: true },
+  ])
+  const ambiguous = await place.run('client', 'show', 'x')
+  assert.deepEqual([ambiguous.code, ambiguous.stderr.includes('-i NAME')], [64, true])
+})
+
+test('instances are created, cloned, exported, imported and deleted, and the saved ones survive', async (t) => {
+  const place = await fleet(t)
+  const client = await place.socketClient('a')
+  assert.match(
+    await place.text('instance', 'create', 'c', '--template', 'small', 'limits.inflight=9', '--save'),
+    /^c ready /,
+  )
+  await (await place.socketClient('c')).fence()
+  assert.equal((await place.run('instance', 'create', 'c')).code, 1)
+  const conflict = await place.run('instance', 'create', 'd', `listeners.l=unix://${place.path('a.sock')}`, '--save')
+  assert.equal(conflict.code, 2)
+  assert.ok(!place.read('atoll.saved.yaml').includes('d:'))
+
+  await place.text('instance', 'export', 'c', 'c.yaml')
+  assert.match(place.read('c.yaml'), /inflight: 9\n/)
+  assert.equal((await place.run('instance', 'export', 'c', 'c.yaml')).code, 1)
+  assert.match(await place.text('instance', 'clone', 'c', 'd'), /^d ready /)
+  await (await place.socketClient('d')).fence()
+  assert.match(await place.text('instance', 'delete', 'd', '--yes'), /^d deleted, its data is kept in /)
+  assert.equal((await place.run('instance', 'delete', 'c')).code, 1)
+  await place.text('instance', 'delete', 'c', '--yes', '--purge')
+  assert.ok(!existsSync(place.path('data/c')) && !existsSync(place.path('c.sock')))
+  const described = await place.run('instance', 'delete', 'a', '--yes')
+  assert.match(described.stderr, /a is described in \S+atoll\.json \(take it out there and run atoll apply\)/)
+
+  const [imported] = await place.json('instance', 'import', 'c.yaml', '--save')
+  assert.deepEqual([imported.name, imported.phase], ['c', 'ready'])
+  await client.fence()
+  await place.text('stop')
+  await place.serve()
+  assert.equal((await place.json('instance', 'export', 'c')).instances.c.limits.inflight, 9)
+  await (await place.socketClient('c')).fence()
+})
+
+test('logs are printed from their files, and followed', async (t) => {
+  const place = await fleet(t)
+  const printed = await place.text('instance', 'logs', 'a', '-n', '1')
+  assert.match(printed, /^[^\n]+\n$/)
+  assert.match(await place.text('instance', 'logs', 'a', 'b', '-n', '1'), /^a .*\nb .*\n$/)
+  assert.equal(await place.text('instance', 'logs', 'a', '-n', '0'), '')
+  await place.text('instance', 'restart', 'a')
+  assert.match(await place.text('instance', 'logs', 'a', '-n', '100'), /ready.*\n[\s\S]*stopped.*\n[\s\S]*ready/)
+})
+
+test('start --detach returns when all is ready, with the process number; its errors come to the caller', async (t) => {
+  const place = new FleetPlace(t)
+  place.describe()
+  const words = ['start', '-c', place.configFile, '--detach', '--pid-file', place.path('pid')]
+  const pid = Number(await place.text(...words))
+  t.after(() => {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It has ended, as it should.
+    }
+  })
+  assert.equal((await place.json('status')).pid, pid)
+  assert.equal(place.read('pid'), `${pid}\n`)
+  await (await place.socketClient('b')).fence()
+  const again = await place.run(...words)
+  assert.equal(again.code, 3)
+  assert.match(again.stderr, /admin\.sock is in use/)
+  assert.match(place.read('log/atoll.log'), / ready instances=2 ready=2 /)
+  await place.text('stop')
+  assert.ok(!existsSync(place.path('pid')))
+  place.write('atoll.json', '{"instanses": {}}')
+  const wrong = await place.run(...words)
+  assert.equal(wrong.code, 2)
+  assert.match(wrong.stderr, /instanses/)
+})
