@@ -1,6 +1,7 @@
 // Every command that manages a running fleet, as text and as JSON, against a real daemon and with a client on a UNIX socket.
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync, statSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { appendFileSync, existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { RawClient } from '../kit/raw-client.ts'
@@ -281,7 +282,7 @@ test('instances are created, cloned, exported, imported and deleted, and the sav
   await (await place.socketClient('c')).fence()
 })
 
-test('logs are printed from their files, and followed', async (t) => {
+test('logs are printed from their files, and followed when those are turned over', async (t) => {
   const place = await fleet(t)
   const printed = await place.text('instance', 'logs', 'a', '-n', '1')
   assert.match(printed, /^[^\n]+\n$/)
@@ -289,6 +290,32 @@ test('logs are printed from their files, and followed', async (t) => {
   assert.equal(await place.text('instance', 'logs', 'a', '-n', '0'), '')
   await place.text('instance', 'restart', 'a')
   assert.match(await place.text('instance', 'logs', 'a', '-n', '100'), /ready.*\n[\s\S]*stopped.*\n[\s\S]*ready/)
+
+  const words = [command, 'instance', 'logs', 'a', '-f', '-n', '1', '--admin', place.path('run/admin.sock')]
+  const follower = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.after(() => follower.kill('SIGKILL'))
+  let followed = ''
+  let wake = () => {}
+  follower.stdout.setEncoding('utf8').on('data', (text) => {
+    followed += text
+    wake()
+  })
+  const saw = async (text: string) => {
+    while (!followed.includes(text)) {
+      await new Promise<void>((resolve) => {
+        wake = resolve
+      })
+    }
+  }
+  await saw('\n')
+  const file = (await place.json('instance', 'show', 'a')).logFile as string
+  appendFileSync(file, 'the old one\n')
+  await saw('the old one\n')
+  renameSync(file, `${file}.1`)
+  appendFileSync(`${file}.1`, 'the rest of it\n')
+  writeFileSync(file, 'the new one\n')
+  await saw('the new one\n')
+  assert.ok(followed.includes('the rest of it\nthe new one\n'), followed)
 })
 
 test('start --detach returns when all is ready, with the process number; its errors come to the caller', async (t) => {
