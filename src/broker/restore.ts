@@ -83,7 +83,7 @@ function restoreDeliveries(
       if (own === undefined) {
         own = message === null ? new ApplicationMessage() : read(broker, message, wallMs)
         own.storeNumber = messageNumber
-        messages.set(messageNumber, own)
+        if (message !== null) messages.set(messageNumber, own)
       }
       const share =
         delivery.share === null ? null : broker.router.shareGroup(delivery.share.filter, delivery.share.shareName)

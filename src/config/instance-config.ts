@@ -109,6 +109,6 @@ export interface InstanceConfig {
   log: LogConfig
   /** How long a stop may take before what is left is cut off. */
   gracePeriodSeconds: number
-  /** What an acknowledgement means. Only `memory` in this version. */
-  durability: 'memory'
+  /** What an acknowledgement means: kept in memory, handed to the operating system, or on the disk. */
+  durability: 'memory' | 'os' | 'fsync'
 }

@@ -284,8 +284,8 @@ export const instanceKeys = {
   durability: key(
     'durability',
     choice(['memory', 'os', 'fsync']),
-    'memory',
-    'What an acknowledgement means. This version keeps everything in memory: after a restart sessions, queued and retained messages are gone. `os` and `fsync` are refused.',
+    'fsync',
+    'What an acknowledgement means. `fsync`: on the disk, so that nothing acknowledged is lost when the power goes. `os`: with the operating system, which a crash of the broker does not harm. `memory`: a restart forgets sessions, queued and retained messages. An embedded broker without a data directory has `memory`.',
     'restart',
   ),
   gracePeriod: key(
@@ -474,7 +474,7 @@ export const directoryKeys = {
     'dataDir',
     nullable(text('path')),
     null,
-    'Folder in which each instance has a folder of its name for its data. Nothing is stored in this version.',
+    'Folder in which each instance has a folder of its name for its data.',
     restart,
   ),
   logDir: key(

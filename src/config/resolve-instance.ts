@@ -1,9 +1,9 @@
 // One instance: from a tree to what the broker reads, with everything checked that needs more than one key.
 import { resolve } from 'node:path'
-import { OperatorError } from '../base/errors.ts'
+import type { OperatorError } from '../base/errors.ts'
 import { type AddressGrammar, checkListeners } from './check-listeners.ts'
 import { ConfigError } from './config-error.ts'
-import { type ConfigNode, childOf, emptyMap, nodeFromValue, placeOf, plainValue } from './config-node.ts'
+import { type ConfigNode, childOf, emptyMap, nodeFromValue, plainValue } from './config-node.ts'
 import { brokerSchema, instanceKeysSchema, sectionSchemas } from './document-schema.ts'
 import { findFaults } from './find-faults.ts'
 import type { InstanceConfig } from './instance-config.ts'
@@ -24,19 +24,6 @@ export function resolveInstance(
   const passwords = childOf(childOf(root, 'auth'), 'passwords')
   const hasPasswords = passwords?.kind === 'scalar' && passwords.value !== null
   const listeners = checkListeners(root, hasPasswords, grammar, findings)
-  const durability = childOf(root, 'durability')
-  if (durability?.kind === 'scalar' && (durability.value === 'os' || durability.value === 'fsync')) {
-    findings.push(
-      new OperatorError(
-        'not-in-this-version',
-        `this version stores nothing and cannot promise durability: ${durability.value}`,
-        {
-          place: placeOf(root, ['durability']),
-          fix: 'write durability: memory, or leave it out, and accept that a restart loses sessions and retained messages',
-        },
-      ),
-    )
-  }
   if (findings.length > 0) return null
 
   const section = (key: keyof typeof sectionSchemas) => sectionOf(root, key)
@@ -55,7 +42,7 @@ export function resolveInstance(
     features: sectionValues(featureKeys, section('features')),
     log: sectionValues(logKeys, section('log')),
     gracePeriodSeconds: plain.gracePeriodSeconds,
-    durability: 'memory',
+    durability: plain.durability,
   }
 }
 
@@ -74,7 +61,8 @@ export function instanceFromInput(
   input: InstanceInput,
   options: { name: string; workingDirectory: string; grammar: AddressGrammar },
 ): InstanceConfig {
-  const given = nodeFromValue(input, options.workingDirectory)
+  // Who embeds a broker and names no durability has no folder for its data either.
+  const given = nodeFromValue({ durability: 'memory', ...input }, options.workingDirectory)
   const root = given.kind === 'scalar' && given.value === undefined ? emptyMap(options.workingDirectory) : given
   const findings = findFaults(brokerSchema, root, { keyNames: Object.keys(brokerSchema.shape) })
   const config = resolveInstance(options.name, root, options.grammar, findings)

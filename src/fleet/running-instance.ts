@@ -67,6 +67,7 @@ export async function startInstance(member: FleetMember, environment: HostEnviro
     runDir,
     environment: environment.environment,
     pid,
+    dataDir: member.dataDir,
     loop: environment.loop,
   })
   try {

@@ -57,6 +57,7 @@ export async function startControlled(
     runDir: null,
     environment: {},
     pid: process.pid,
+    dataDir: null,
   })
   await instance.start()
   t.after(async () => {

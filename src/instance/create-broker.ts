@@ -29,6 +29,8 @@ export interface BrokerSurroundings {
   writeLog?: (line: string) => void
   /** For tests that crank time by hand. */
   clock?: Clock
+  /** Folder of this broker alone for what must survive a restart; with it `durability` may be `os` or `fsync`. */
+  dataDir?: string
   /** Where missing directories of UNIX sockets may be created; nowhere when absent. */
   runDir?: string
   /** A number in [0, 1), for tests that must repeat. */
@@ -72,6 +74,7 @@ export class AtollBroker {
       runDir: surroundings.runDir ?? null,
       environment: {},
       pid: process.pid,
+      dataDir: surroundings.dataDir ?? null,
       random: surroundings.random,
     })
   }

@@ -1,6 +1,7 @@
 // One instance: the only place where a broker, its listeners, its users and its rights are put together. Starts and stops
 // them in order. Knows no command line; installs no signal handler and ends no process.
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
@@ -16,6 +17,7 @@ import { type AclAuthorizer, createAclAuthorizer } from '../security/acl-authori
 import { type AclRules, parseAclFile } from '../security/acl-file.ts'
 import { createPasswordAuthenticator, type PasswordAuthenticator } from '../security/password-authenticator.ts'
 import { type PasswordEntries, parsePasswordFile } from '../security/password-file.ts'
+import type { Store } from '../storage/store.ts'
 import { isLoopback, parseAddress } from '../transport/address.ts'
 import { parseListenFds } from '../transport/inherited-fds.ts'
 import { createListener } from '../transport/listener.ts'
@@ -34,6 +36,8 @@ export interface InstanceEnvironment {
   /** Variables of the process, for socket activation. */
   environment: Readonly<Record<string, string | undefined>>
   pid: number
+  /** Absolute path of the folder for what must survive a restart; the caller keeps others out. null: nothing can be kept. */
+  dataDir: string | null
   /** Shared by the instances of one event loop; one of its own when absent. */
   loop?: Loop
   /** A number in [0, 1). */
@@ -87,6 +91,7 @@ export class Instance {
   #turn: Promise<unknown> = Promise.resolve()
   #startedAtMs: number | null = null
   readonly #sysTopics: SysTopics
+  #store: Store | null = null
   #passwords: PasswordAuthenticator | null = null
   #acl: AclAuthorizer | null = null
   #files: SecurityFiles = { passwords: null, acl: null }
@@ -145,6 +150,7 @@ export class Instance {
     try {
       this.#useSecurity(readSecurityFiles(this.#config))
       this.broker.start()
+      await this.#openStore()
       this.#sysTopics.start(this.#config.features.sysIntervalSeconds)
       for (const config of this.#config.listeners) {
         const listener = this.#createListener(config, true)
@@ -158,6 +164,48 @@ export class Instance {
     }
     this.#startedAtMs = this.#environment.clock.monotonicMs()
     this.#life.to('running')
+  }
+
+  /** Brings back what was kept, and keeps from now on what an acknowledgement promises. */
+  async #openStore(): Promise<void> {
+    const { durability } = this.#config
+    const { dataDir, log, clock } = this.#environment
+    if (durability === 'memory') return
+    if (dataDir === null) {
+      throw new OperatorError('no-data-directory', `durability: ${durability} needs a folder for the data`, {
+        place: { key: 'durability' },
+        fix: 'name a dataDir, or set durability: memory',
+      })
+    }
+    // Not loaded where nothing is stored.
+    const { openLmdbStore } = await import('../storage/lmdb-store.ts')
+    const { restore } = await import('../broker/restore.ts')
+    this.#store = await openLmdbStore({ directory: join(dataDir, 'store'), durability, clock })
+    const { recovery } = this.#store
+    if (recovery !== null) {
+      const { setAside, rescued, lost } = recovery
+      log.error('THE STORE WAS DAMAGED and has been set aside', {
+        setAside,
+        rescued: JSON.stringify(rescued),
+        lost: JSON.stringify(lost),
+      })
+    }
+    const startedAtMs = clock.monotonicMs()
+    const report = restore(this.broker, this.#store)
+    log.info('state restored', { ...report, durability, ms: Math.round(clock.monotonicMs() - startedAtMs) })
+  }
+
+  /** Everything noted is written, then the file is closed. */
+  async #closeStore(): Promise<void> {
+    const store = this.#store
+    this.#store = null
+    if (store === null) return
+    try {
+      await store.flush()
+    } catch (error) {
+      this.#environment.log.error('what was not yet acknowledged could not be written', { error: String(error) })
+    }
+    await store.close()
   }
 
   // ---- listeners at run time
@@ -306,6 +354,7 @@ export class Instance {
     await this.#stopListeners()
     this.#sysTopics.stop()
     this.broker.stop()
+    await this.#closeStore()
   }
 
   /**

@@ -78,7 +78,7 @@ export class SessionRegistry {
       session.willDueAtMs = session.detachedAtMs + Math.min(will.delaySeconds, expirySeconds) * 1000
       this.#armWill(session)
     }
-    if (expirySeconds === 0) this.end(session)
+    if (expirySeconds !== neverExpires && forMs >= expirySeconds * 1000) this.end(session)
     else {
       this.armExpiry(session)
       if (session.isStored) this.#context.journal?.session(session, forMs)

@@ -97,12 +97,13 @@ export class LmdbEngine implements Engine {
   }
 
   async write(batch: Batch): Promise<void> {
-    if (this.#isSuspect) {
-      // LMDB prints every failure, so it is not asked as long as it is bound to fail.
-      const freeBytes = await this.#freeBytes()
-      if (freeBytes < leastFreeBytes + 2 * batch.bytes) throw this.#full(null)
-      await this.#reopenIfNeeded()
+    // Never left to LMDB to find out: in 3.5 it writes past a buffer of its own while it reports a failed write.
+    const freeBytes = await this.#freeBytes()
+    if (freeBytes < leastFreeBytes + 2 * batch.bytes) {
+      this.#isSuspect = true
+      throw this.#full(null)
     }
+    if (this.#isSuspect) await this.#reopenIfNeeded()
     const removed: number[] = []
     const left: number[] = []
     try {

@@ -151,7 +151,7 @@ export class LmdbFile {
       const record = this.#leafRecord(page, node, true)
       if (record === null) continue
       // Page numbers of the list of free pages sort as integers do; they come in a tree of their own, with keys of 8 bytes.
-      if (previous?.equals(record.key)) this.#find(`page ${number} holds a key twice`)
+      if (previous !== null && previous.equals(record.key)) this.#find(`page ${number} holds a key twice`)
       previous = record.key
       yield record
     }

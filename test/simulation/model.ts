@@ -460,7 +460,7 @@ export class Model {
 const isOver = ({ arrival, isVoid }: Expectation) => isVoid || arrival !== null
 
 const isWanted = ({ isRequired, shared }: Expectation) =>
-  isRequired || (shared?.isRequired && shared.receivers.length === 0)
+  isRequired || (shared !== null && shared.isRequired && shared.receivers.length === 0)
 
 const isPendingRetained = (expectation: Expectation) => expectation.kind === 'retained' && !isOver(expectation)
 
