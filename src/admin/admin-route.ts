@@ -13,6 +13,7 @@ export interface AdminContext {
   fleet: Fleet
   verbs: readonly ControlVerb[]
   changes: SavedChanges
+  platform: NodeJS.Platform
   log: Log
   clock: Clock
   /** Where an instance logs to; null when that is the standard output of the daemon. */

@@ -4,10 +4,13 @@ import { rmSync } from 'node:fs'
 import { sep } from 'node:path'
 import * as z from 'zod'
 import { OperatorError } from '../base/errors.ts'
+import { ConfigError } from '../config/config-error.ts'
 import type { FleetConfig, FleetMember } from '../config/fleet-config.ts'
+import { findFleetConflicts } from '../config/fleet-conflicts.ts'
 import { namePattern } from '../config/keys.ts'
 import { unsavedFile } from '../config/saved-changes.ts'
 import type { MemberChange, MemberStatus } from '../fleet/fleet.ts'
+import { addressGrammar } from '../instance/address-grammar.ts'
 import { type AdminContext, type AdminRoute, route } from './admin-route.ts'
 import { describeMember } from './describe-member.ts'
 
@@ -121,6 +124,18 @@ export async function applyMember(
   const members = fleet.config.members.filter(isOther)
   if (member !== null) members.splice(at === -1 ? members.length : at, 0, member)
   const next: FleetConfig = { ...fleet.config, members }
+  // What does not run now takes its place all the same: a reload would find the conflict, and apply nothing.
+  const names = new Set(members.map(({ config }) => config.name))
+  const conflicts = findFleetConflicts(
+    members,
+    next.admin,
+    names,
+    addressGrammar(context.platform),
+    (instance, path) => ({
+      key: instance === null ? path.join('.') : ['instances', instance, ...path].join('.'),
+    }),
+  )
+  if (conflicts.length > 0) throw new ConfigError(conflicts)
   const change = (await fleet.apply(next)).find((one) => one.name === name)
   if (change === undefined) return { name, kind: 'unchanged', keys: [], reason: null }
   if (change.kind === 'rejected') throw new OperatorError('rejected', change.reason ?? `${name} was left as it was`)

@@ -133,6 +133,7 @@ export async function startAdmin(test: TestContext, verbs: readonly ControlVerb[
     fleet,
     verbs,
     changes,
+    platform: process.platform,
     log: createLog('debug', 'text', clock, (line) => lines.push(line)),
     clock,
     logFileOf: () => null,

@@ -69,6 +69,7 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
     fleet: supervisor,
     verbs: controlVerbs,
     changes,
+    platform: process.platform,
     log,
     clock,
     logFileOf: (member: FleetConfig['members'][number]) =>

@@ -31,7 +31,11 @@ for (const format of ['json', 'text']) {
     const folder = await mkdtemp(join(tmpdir(), 'atoll-'))
     const socketPath = join(folder, 'x.sock')
     const configPath = join(folder, 'atoll.yaml')
-    await writeFile(configPath, `listeners:\n  local: unix://${socketPath}\nlog: { level: trace, format: ${format} }\n`)
+    const folders = `runDir: ${folder}/run\ndataDir: ${folder}/data\n`
+    await writeFile(
+      configPath,
+      `${folders}listeners:\n  local: unix://${socketPath}\nlog: { level: trace, format: ${format} }\n`,
+    )
     const daemon = spawn(process.execPath, [command, 'start', '-c', configPath], { stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
     for (const stream of [daemon.stdout, daemon.stderr]) stream.on('data', (chunk) => (output += chunk))

@@ -77,7 +77,8 @@ test('npx atoll --version', async () => {
 
 test('npx atoll start serves, and stops when the terminal says so', async (t) => {
   const socketPath = join(folder, 'x.sock')
-  const args = ['--no-install', 'atoll', 'start', '--listen', `unix://${socketPath}`]
+  const folders = ['--set', `runDir=${join(folder, 'run')}`, '--set', `dataDir=${join(folder, 'data')}`]
+  const args = ['--no-install', 'atoll', 'start', '--listen', `unix://${socketPath}`, ...folders]
   // A group of its own: Ctrl-C reaches npx and the broker alike.
   const child = spawn('npx', args, { cwd: project, stdio: ['ignore', 'pipe', 'inherit'], detached: true })
   const signal = (name: NodeJS.Signals) => process.kill(-child.pid!, name)

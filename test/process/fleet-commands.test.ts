@@ -188,6 +188,12 @@ test('a listener comes, is used, stops, starts and goes; what is saved survives 
   const [stopped] = await place.json('listener', 'stop', '-i', 'a', name, '--disconnect')
   assert.equal(stopped.disconnected, 1)
   await coming.expectDisconnect(0x98)
+  // The place of an instance that does not run is taken as well.
+  await place.text('instance', 'stop', 'b')
+  const theirs = await place.run('listener', 'start', '-i', 'a', `unix://${place.path('b.sock')}`)
+  assert.equal(theirs.code, 2)
+  assert.match(theirs.stderr, /b\.sock.* instance b/)
+  assert.ok(!existsSync(place.path('b.sock')))
   // A reload of the configuration knows both.
   await place.text('reload')
   assert.deepEqual(
