@@ -10,9 +10,9 @@ import { join } from 'node:path'
 const patienceMs = 10_000
 const program = ['/usr/sbin/mosquitto', '/usr/local/sbin/mosquitto', '/opt/homebrew/sbin/mosquitto'].find(existsSync)
 
-/** Why tests with Mosquitto are skipped, or false; with ATOLL_TEST_REQUIRE_INTEROP=1 they never are. */
+/** Why tests with Mosquitto are skipped, or false; with REQUIRE_INTEROP=1 they never are. */
 export const withoutMosquitto: string | false =
-  program !== undefined || process.env.ATOLL_TEST_REQUIRE_INTEROP === '1' ? false : 'mosquitto is not installed'
+  program !== undefined || process.env.REQUIRE_INTEROP === '1' ? false : 'mosquitto is not installed'
 
 export interface Mosquitto {
   readonly port: number

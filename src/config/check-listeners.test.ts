@@ -65,7 +65,7 @@ test('rights are refused where there is no socket file', () => {
 })
 
 test('an embedded broker is configured by an object of the same shape', () => {
-  const options = { name: 'app', workingDirectory: '/work', grammar }
+  const options = { name: 'app', workingDirectory: '/srv', grammar }
   const config = instanceFromInput(
     {
       listeners: {
@@ -82,7 +82,7 @@ test('an embedded broker is configured by an object of the same shape', () => {
     config.listeners.map(({ address }) => address),
     ['unix:///tmp/app.sock', 'tcp://127.0.0.1:0'],
   )
-  assert.equal(config.auth.acl, '/work/app.acl')
+  assert.equal(config.auth.acl, '/srv/app.acl')
   assert.equal(config.limits.memoryBytes, 1024 ** 2)
   assert.deepEqual(instanceFromInput({}, options).listeners, [])
   assert.throws(

@@ -65,7 +65,7 @@ function loadOptions(text: string | null, extension: string, options: Partial<Lo
     environment: { HOME: '/home/user' },
     listen: [],
     settings: [],
-    workingDirectory: '/work',
+    workingDirectory: '/srv',
     uid: 1000,
     grammar,
     ...options,

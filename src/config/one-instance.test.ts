@@ -47,12 +47,11 @@ test('what this version cannot do is refused and not passed over', () => {
   assert.ok(faults('instances:').every((fault) => fault.includes(' instances wrong-')))
   assert.deepEqual(faults('listeners: {a: "tcp://127.0.0.1:1"}\ninstances: {a: {}}'), ['1:1 listeners wrong-place'])
   assert.deepEqual(faults('admin: {http: "tcp://127.0.0.1:8888"}'), ['1:9 admin.http not-in-this-version'])
-  for (const level of ['os', 'fsync']) {
-    const [finding] = findings(`durability: ${level}`)
-    assert.equal(finding!.code, 'not-in-this-version')
-    assert.match(finding!.message, /stores nothing/)
-  }
-  assert.equal(load('durability: memory').config.durability, 'memory')
+})
+
+test('durability is fsync unless something else is said', () => {
+  assert.equal(load('{}').config.durability, 'fsync')
+  for (const level of ['memory', 'os', 'fsync']) assert.equal(load(`durability: ${level}`).config.durability, level)
 })
 
 test('every finding has its line, column and key in YAML, and all are reported', () => {
@@ -88,7 +87,7 @@ connections: 4
 test('places in TOML', () => {
   assert.deepEqual(
     faults(
-      `durability = "fsync"
+      `durability = "memory"
 [listeners.a]
 address = "tcp://127.0.0.1:1"
 mode = 0o660
@@ -101,7 +100,6 @@ bad.key = 3
       'toml',
     ),
     [
-      '1:14 durability not-in-this-version',
       '4:8 listeners.a.mode wrong-type',
       '5:1 listeners.a.bad unknown-key',
       '7:12 limits.memory wrong-unit',
@@ -188,9 +186,9 @@ test('relative paths are relative to the file, or to the working directory outsi
   const options = { file, environment: { ATOLL_DATA_DIR: 'data', HOME: '/h' }, settings: ['auth.acl=my.acl'] }
   const { config, paths } = load(null, '', options)
   assert.equal(config.auth.passwords, join(dirname(file), 'users/plant.passwd'))
-  assert.equal(config.auth.acl, '/work/my.acl')
+  assert.equal(config.auth.acl, '/srv/my.acl')
   assert.equal(paths.runDir, join(dirname(file), 'run'))
-  assert.equal(paths.dataDir, '/work/data')
+  assert.equal(paths.dataDir, '/srv/data')
 })
 
 test('defaults < file < environment < command line', () => {

@@ -17,7 +17,7 @@ import { quote } from './quantities.ts'
 
 const prefix = 'ATOLL_'
 /** Read by the command line itself. */
-const reserved: readonly string[] = ['ATOLL_ADMIN', 'ATOLL_CONFIG']
+const reserved: readonly string[] = ['ATOLL_ADDRESS', 'ATOLL_ADMIN', 'ATOLL_CONFIG']
 /** Kubernetes puts these into every container beside a service that is called `atoll`. */
 const kubernetes = /^ATOLL_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$/
 

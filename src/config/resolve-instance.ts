@@ -62,7 +62,8 @@ export function instanceFromInput(
   options: { name: string; workingDirectory: string; grammar: AddressGrammar },
 ): InstanceConfig {
   // Who embeds a broker and names no durability has no folder for its data either.
-  const given = nodeFromValue({ durability: 'memory', ...input }, options.workingDirectory)
+  const isObject = typeof input === 'object' && input !== null && !Array.isArray(input)
+  const given = nodeFromValue(isObject ? { durability: 'memory', ...input } : input, options.workingDirectory)
   const root = given.kind === 'scalar' && given.value === undefined ? emptyMap(options.workingDirectory) : given
   const findings = findFaults(brokerSchema, root, { keyNames: Object.keys(brokerSchema.shape) })
   const config = resolveInstance(options.name, root, options.grammar, findings)

@@ -25,7 +25,7 @@ function run(command: string, ...args: string[]): void {
 }
 
 const canMount = process.platform === 'linux' && process.getuid?.() === 0
-const isRequired = process.env.ATOLL_TEST_REQUIRE_INTEROP === '1'
+const isRequired = process.env.REQUIRE_INTEROP === '1'
 const skip = !canMount && !isRequired ? 'only root can mount a small file system' : false
 
 const mountSmall = (megabytes: number) => (path: string) => {

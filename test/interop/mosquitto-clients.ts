@@ -31,9 +31,9 @@ export interface PrintedMessage {
 
 const isInstalled = spawnSync('mosquitto_pub', ['--help']).error === undefined
 
-/** A test that needs the Mosquitto clients: skipped without them, unless ATOLL_TEST_REQUIRE_INTEROP=1 demands them. */
+/** A test that needs the Mosquitto clients: skipped without them, unless REQUIRE_INTEROP=1 demands them. */
 export function mosquittoTest(name: string, body: () => Promise<void>): void {
-  const isRequired = process.env.ATOLL_TEST_REQUIRE_INTEROP === '1'
+  const isRequired = process.env.REQUIRE_INTEROP === '1'
   const skip = !isInstalled && !isRequired ? 'mosquitto_pub and mosquitto_sub are not installed' : false
   test(name, { skip }, body)
 }

@@ -104,7 +104,7 @@ while (defined recv(S, $m, 4096, 0)) { $m =~ s/\\n/\\\\n/g; print "\\"$m\\"\\n" 
   ],
 ]
 
-const isRequired = process.env.ATOLL_TEST_REQUIRE_INTEROP === '1'
+const isRequired = process.env.REQUIRE_INTEROP === '1'
 const isThere = (command: string) => spawnSync(command, ['--version']).status === 0
 const receiver = receivers.find(([command]) => isThere(command))
 const missing = receiver === undefined ? 'python3 or perl' : isThere('systemd-notify') ? null : 'systemd-notify'
