@@ -15,6 +15,8 @@ export interface FleetDaemonOptions {
   changes: SavedChanges
   log: Log
   pid: number
+  /** @throws OperatorError when this host lacks something that the fleet needs */
+  checkHost(): Promise<void>
   /** Reads the configuration that is in force again. @throws ConfigError */
   readAgain(): FleetConfig
   /** Where the log of the daemon is a file. */
@@ -33,10 +35,11 @@ export class FleetDaemon implements ForegroundDaemon {
   }
 
   async start(): Promise<void> {
-    const { supervisor, admin, log, pid } = this.#options
+    const { supervisor, admin, log, pid, checkHost } = this.#options
     // First, so that a second daemon gives up before it touches anything, and a long start can be watched.
     await admin.start()
     try {
+      await checkHost()
       await supervisor.start()
       this.#expectSoleInstance()
     } catch (error) {

@@ -1,8 +1,10 @@
 // Puts the daemon of this process together: configuration, log, supervisor, admin API.
 import { createAdminServer } from '../admin/admin-server.ts'
 import { createSystemClock } from '../base/clock.ts'
+import { describeOperatorError, type OperatorError } from '../base/errors.ts'
 import type { FleetConfig } from '../config/fleet-config.ts'
-import { logPath } from '../fleet/running-instance.ts'
+import { checkHost, HostError, readHostFacts } from '../fleet/host-check.ts'
+import { logPath, rotationOf } from '../fleet/running-instance.ts'
 import { createSupervisor } from '../fleet/supervisor.ts'
 import { controlVerbs } from '../instance/control-verbs.ts'
 import { version } from '../instance/version.ts'
@@ -30,7 +32,8 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
   prepareRunDirectory(loaded, process.getuid?.() ?? 0)
 
   const clock = createSystemClock()
-  const logFile = options.logFile === undefined ? null : new LogFile(options.logFile, clock)
+  const rotation = rotationOf(fleet.members[0].config.log)
+  const logFile = options.logFile === undefined ? null : new LogFile(options.logFile, clock, rotation)
   const writeLine = (line: string): void => {
     if (logFile === null) process.stdout.write(`${line}\n`)
     else logFile.write(line)
@@ -61,6 +64,22 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
     environment: process.env,
     writeInlineLog: isInlineAlone ? writeLine : null,
   })
+  supervisor.subscribe((event) => {
+    const [first] = supervisor.config.members
+    if (event.kind !== 'applied' || first === undefined) return
+    logFile?.setRotation(rotationOf(first.config.log))
+    if (isInlineAlone) log.setLevel(first.config.log.level)
+  })
+  const checkThisHost = async (): Promise<void> => {
+    const findings = await checkHost(loaded, readHostFacts(), process.platform, [fleet.admin.listen])
+    const errors: OperatorError[] = []
+    for (const { severity, error } of findings) {
+      if (severity === 'error') errors.push(error)
+      else log.warn(describeOperatorError(error))
+    }
+    const [first, ...others] = errors
+    if (first !== undefined) throw new HostError([first, ...others])
+  }
   let requestStop = (_reason: string) => {}
   const stopRequested = new Promise<string>((resolve) => {
     requestStop = resolve
@@ -90,6 +109,7 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
     changes,
     log,
     pid: process.pid,
+    checkHost: checkThisHost,
     readAgain: () => read(null),
     reopenLog: logFile === null ? null : () => logFile.reopen(),
   })

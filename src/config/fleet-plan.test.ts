@@ -44,6 +44,16 @@ instances:
   assert.deepEqual(plan(before, before), ['same: unchanged', 'hot: unchanged', 'cold: unchanged', 'gone: unchanged'])
 })
 
+test('on-demand begins and ends with a restart, and so does the format of a log', () => {
+  const change = (keys: string) =>
+    plan('instances: {a: {isolation: shared}, b: {}}', `instances: {a: {isolation: shared, ${keys}}, b: {}}`)[0]
+  assert.equal(change('pool: x'), 'a: restart restart pool "default"→"x"')
+  assert.equal(change('start: manual'), 'a: hot hot start "always"→"manual"')
+  assert.equal(change('start: on-demand'), 'a: restart restart start "always"→"on-demand"')
+  assert.equal(change('log: {format: json}'), 'a: restart restart log.format "text"→"json"')
+  assert.equal(change('log: {rotateSize: 1MiB, rotateAge: 1d, rotateKeep: 2}')!.split(' ')[1], 'hot')
+})
+
 test('the same instance from elsewhere has not changed', () => {
   const before = 'templates: {t: {limits: {inflight: 5}}}\ninstances: {a: {template: t}, b: {}}'
   assert.deepEqual(plan(before, 'instances: {a: {limits: {inflight: 5}}, b: }'), ['a: unchanged', 'b: unchanged'])
@@ -67,7 +77,7 @@ test('exactly what a process is made of needs a restart', () => {
   const cold = (table: object) =>
     Object.entries(table).flatMap(([name, { takesEffect }]) => (takesEffect === 'at once' ? [] : [name]))
   assert.deepEqual(cold(listenerKeys), [])
-  assert.deepEqual(Object.values(fileSectionKeys).flatMap(cold), ['heap'])
+  assert.deepEqual(Object.values(fileSectionKeys).flatMap(cold), ['heap', 'format'])
   assert.deepEqual(cold(fileInstanceKeys), [
     'durability',
     'isolation',

@@ -76,7 +76,14 @@ export function planFleetKeys(running: FleetConfig, next: FleetConfig): KeyChang
 
 function planMember(before: FleetMember, after: FleetMember): KeyChange[] {
   const keys = memberTables.flatMap(({ prefix, table, part }) => compare(prefix, table, part(before), part(after)))
-  return [...planListeners(before.config.listeners, after.config.listeners), ...keys]
+  const judged = keys.map((change) => ({ ...change, kind: kindOf(change, before, after) }))
+  return [...planListeners(before.config.listeners, after.config.listeners), ...judged]
+}
+
+function kindOf({ key, kind }: KeyChange, before: FleetMember, after: FleetMember): KeyChange['kind'] {
+  // Whether it starts with the fleet counts from the next start of the fleet; who holds the listeners does not.
+  if (key === 'start') return [before.start, after.start].includes('on-demand') ? 'restart' : 'hot'
+  return kind
 }
 
 function planListeners(before: readonly ListenerConfig[], after: readonly ListenerConfig[]): KeyChange[] {

@@ -98,6 +98,12 @@ export interface AuthConfig {
 export interface LogConfig {
   level: 'error' | 'warn' | 'info' | 'debug' | 'trace'
   format: 'text' | 'json'
+  /** Of a log that is a file: turned over before it grows beyond this; 0 for never. */
+  rotateSizeBytes: number
+  /** Turned over when it is older than this; 0 for never. */
+  rotateAgeSeconds: number
+  /** Older files that are kept. */
+  rotateKeep: number
 }
 
 export interface InstanceConfig {

@@ -34,6 +34,7 @@ export type SectionOutput<Table extends KeyTable> = {
     : never
 }
 
+const restart = 'restart'
 const maximumCount = 4_294_967_295
 const gibibyte = 1024 ** 3
 const maximumBytes = 1024 * gibibyte
@@ -276,6 +277,25 @@ export const logKeys = {
     choice(['text', 'json']),
     'text',
     '`text` for people, `json` for machines; one line per entry either way.',
+    restart,
+  ),
+  rotateSize: key(
+    'rotateSizeBytes',
+    sizeOrZero(64 * 1024, 64 * gibibyte),
+    '16MiB',
+    'A log file is turned over before it grows beyond this; 0 for never.',
+  ),
+  rotateAge: key(
+    'rotateAgeSeconds',
+    duration(0, 3650 * 86_400),
+    0,
+    'A log file is turned over when it is older than this; 0 for never.',
+  ),
+  rotateKeep: key(
+    'rotateKeep',
+    count(0, 1000),
+    5,
+    'Older log files that are kept, as `name.log.1` (the youngest) and so on.',
   ),
 } as const satisfies KeyTable
 
@@ -286,7 +306,7 @@ export const instanceKeys = {
     choice(['memory', 'os', 'fsync']),
     'fsync',
     'What an acknowledgement means. `fsync`: on the disk, so that nothing acknowledged is lost when the power goes. `os`: with the operating system, which a crash of the broker does not harm. `memory`: a restart forgets sessions, queued and retained messages. An embedded broker without a data directory has `memory`.',
-    'restart',
+    restart,
   ),
   gracePeriod: key(
     'gracePeriodSeconds',
@@ -298,8 +318,6 @@ export const instanceKeys = {
 
 /** Names of listeners and instances: they become parts of paths, of environment variables and of key paths. */
 export const namePattern = /^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$/
-
-const restart = 'restart'
 
 /** Keys by which a fleet runs an instance. A program that embeds a broker runs it itself and has none of them. */
 export const memberKeys = {

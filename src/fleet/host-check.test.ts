@@ -15,7 +15,11 @@ process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
 let files = 0
 
 /** `severity code key`, for a fleet whose run directory is there. */
-async function check(text: string, facts = plenty): Promise<{ found: string[]; messages: string[] }> {
+async function check(
+  text: string,
+  facts = plenty,
+  own: string[] = [],
+): Promise<{ found: string[]; messages: string[] }> {
   const file = join(folder, `${files++}.yaml`)
   writeFileSync(file, `runDir: ${folder}\ndataDir: ${folder}/data\nlogDir: ${folder}/log\n${text}`)
   const loaded = loadFleet({
@@ -27,7 +31,7 @@ async function check(text: string, facts = plenty): Promise<{ found: string[]; m
     uid: 1000,
     grammar: addressGrammar(process.platform),
   })
-  const findings = await checkHost(loaded, facts, process.platform)
+  const findings = await checkHost(loaded, facts, process.platform, own)
   return {
     found: findings.map(({ severity, error: { code, place } }) => `${severity} ${code} ${place?.key ?? '-'}`),
     messages: findings.map(({ error }) => error.message),
@@ -59,13 +63,31 @@ instances:
   if (process.platform === 'linux') assert.match(messages[0]!, new RegExp(`in use by process ${process.pid} `))
 })
 
+test('what this process has already is not in its way, and a manual instance asks for nothing yet', async (context) => {
+  const admin = createServer().listen(join(folder, 'own.sock'))
+  const other = createServer().listen(0, '127.0.0.1')
+  context.after(() => [admin.close(), other.close()])
+  await Promise.all([once(admin, 'listening'), once(other, 'listening')])
+  const { port } = other.address() as AddressInfo
+  const text = `
+admin: { listen: "unix://${folder}/own.sock" }
+instances: { a: { start: manual, listeners: { tcp: "tcp://127.0.0.1:${port}" } }, b: { } }
+defaults: { listeners: { local: "unix://${folder}/\${name}.sock" } }
+`
+  const { found, messages } = await check(text)
+  assert.deepEqual(found, ['error socket-in-use admin.listen'])
+  if (process.platform === 'linux') assert.match(messages[0]!, new RegExp(`by process ${process.pid} `))
+  assert.deepEqual((await check(text, plenty, [`unix://${folder}/own.sock`])).found, [])
+})
+
 test('folders that are missing or cannot be written', async (context) => {
   const { found } = await check(`listeners: { a: "unix://${folder}-not-there/a.sock" }`)
   assert.deepEqual(found, ['error directory-missing listeners.a'])
   writeFileSync(join(folder, 'plain'), '')
-  assert.deepEqual((await check(`instances: { a: { dataDir: ${folder}/plain/data } }`)).found, [
-    'error directory-missing instances.a.dataDir',
-  ])
+  assert.deepEqual(
+    (await check(`instances: { a: { dataDir: ${folder}/plain/data, listeners: { tcp: "tcp://127.0.0.1:0" } } }`)).found,
+    ['error directory-missing instances.a.dataDir'],
+  )
   if (process.getuid?.() === 0) return context.diagnostic('root may write everywhere')
   mkdirSync(join(folder, 'closed'))
   chmodSync(join(folder, 'closed'), 0o500)

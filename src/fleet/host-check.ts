@@ -4,13 +4,13 @@ import { accessSync, constants, lstatSync, readFileSync, statSync } from 'node:f
 import { connect, createServer } from 'node:net'
 import { totalmem } from 'node:os'
 import { dirname } from 'node:path'
-import { OperatorError, type Place } from '../base/errors.ts'
+import { describeOperatorError, OperatorError, type Place } from '../base/errors.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
 import type { LoadedFleet } from '../config/load-fleet.ts'
 import { formatSize } from '../config/quantities.ts'
 import { type Address, parseAddress } from '../transport/address.ts'
 import { describeListenError } from '../transport/listen-error.ts'
-import { describeOwner, findUnixSocketOwner } from '../transport/socket-owner.ts'
+import { socketInUse } from '../transport/unix-socket.ts'
 
 export interface HostFinding {
   /** An error keeps something from starting; a warning says what may go wrong under load. */
@@ -22,6 +22,19 @@ export interface HostFacts {
   /** Most files that one process may have open; null when unknown. */
   openFilesLimit: number | null
   memoryBytes: number
+}
+
+/** All that keeps a fleet from starting here, at once. It has the code and the place of the first finding. */
+export class HostError extends OperatorError {
+  readonly findings: readonly OperatorError[]
+
+  /** @param findings at least one */
+  constructor(findings: readonly [OperatorError, ...OperatorError[]]) {
+    const [{ code, place }] = findings
+    super(code, findings.map(describeOperatorError).join('\n'), { place: place ?? undefined })
+    this.name = 'HostError'
+    this.findings = findings
+  }
 }
 
 /** Descriptors that a process needs beside its connections. */
@@ -44,23 +57,30 @@ export function readHostFacts(): HostFacts {
   return { openFilesLimit, memoryBytes }
 }
 
-/** @returns errors first; nothing is thrown for what the host lacks */
+/**
+ * @param own addresses that this process has already
+ * @returns errors first; nothing is thrown for what the host lacks
+ */
 export async function checkHost(
   { fleet, findPlace }: LoadedFleet,
   facts: HostFacts,
   platform: NodeJS.Platform,
+  own: readonly string[] = [],
 ): Promise<HostFinding[]> {
   const errors: OperatorError[] = []
   const folders = new FolderCheck(fleet.runDir, errors)
   const wanted: { address: Address; place: Place }[] = []
   const want = (text: string, place: Place) => {
+    if (own.includes(text)) return
     const address = parseAddress(text, { platform, role: 'listener', place })
     wanted.push({ address, place })
     if (address.kind === 'unix') folders.checkSocketFolder(dirname(address.path), place)
   }
   want(fleet.admin.listen, findPlace(null, ['admin', 'listen']))
-  for (const { config, dataDir, logDir, user } of fleet.members) {
+  for (const { config, start, dataDir, logDir, user } of fleet.members) {
     const { name, listeners } = config
+    // It takes its places when somebody starts it, and until then whoever has them may.
+    if (start === 'manual') continue
     for (const listener of listeners) {
       if (listener.enabled) want(listener.address, findPlace(name, ['listeners', listener.name, 'address']))
     }
@@ -119,10 +139,7 @@ async function tryPath(path: string, place: Place): Promise<OperatorError | null
       end(error.code !== 'ECONNREFUSED' && error.code !== 'ENOENT'),
     )
   })
-  if (!isAlive) return null
-  const owner = describeOwner(findUnixSocketOwner((bound) => bound === path))
-  const fix = 'stop that process, or choose another path'
-  return new OperatorError('socket-in-use', `the socket ${path} is in use${owner}`, { place, fix })
+  return isAlive ? socketInUse(path, place) : null
 }
 
 /** Looks at each folder once, however many instances use it. */

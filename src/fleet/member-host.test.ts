@@ -74,7 +74,7 @@ for (const kind of kinds) {
       assert.deepEqual(
         supervisor.plan(next).map(({ name, kind: change, keys }) => [name, change, keys.map(({ key }) => key)]),
         [
-          ['a', 'hot', ['limits.queueMessages', 'log.level', 'listeners.second']],
+          ['a', 'hot', ['listeners.second', 'limits.queueMessages', 'log.level']],
           ['b', 'unchanged', []],
         ],
       )

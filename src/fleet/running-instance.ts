@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
-import type { InstanceConfig } from '../config/instance-config.ts'
+import type { InstanceConfig, LogConfig } from '../config/instance-config.ts'
 import { createInstance, type Instance } from '../instance/instance.ts'
 import { createLog, type Log } from '../observe/log.ts'
-import { LogFile } from '../observe/log-file.ts'
+import { LogFile, type LogRotation } from '../observe/log-file.ts'
 import type { Loop } from '../transport/loop.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
@@ -43,6 +43,10 @@ export function logPath({ logDir, config }: FleetMember): string {
   return join(logDir, `${config.name}.log`)
 }
 
+export function rotationOf({ rotateSizeBytes, rotateAgeSeconds, rotateKeep }: LogConfig): LogRotation {
+  return { sizeBytes: rotateSizeBytes, ageSeconds: rotateAgeSeconds, keptFiles: rotateKeep }
+}
+
 /** @throws OperatorError; nothing is left then */
 export async function startInstance(member: FleetMember, environment: HostEnvironment): Promise<RunningInstance> {
   const { clock, platform, pid, runDir } = environment
@@ -55,7 +59,7 @@ export async function startInstance(member: FleetMember, environment: HostEnviro
     platform,
     clock,
   })
-  const file = environment.writeLog === null ? new LogFile(logPath(member), clock) : null
+  const file = environment.writeLog === null ? new LogFile(logPath(member), clock, rotationOf(member.config.log)) : null
   const { level, format } = member.config.log
   const writeLine = environment.writeLog ?? ((line: string) => file!.write(line))
   // A log that is somebody else's as well is so because there is one instance only.
@@ -107,7 +111,9 @@ class LockedInstance implements RunningInstance {
 
   async reload(member: FleetMember): Promise<void> {
     await this.#instance.reload(ownConfig(member))
-    this.#log.setLevel(member.config.log.level)
+    const { log } = member.config
+    this.#log.setLevel(log.level)
+    this.#file?.setRotation(rotationOf(log))
     this.#member = member
     this.#log.info('configuration reloaded')
   }

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import type { FleetConfig, FleetMember } from '../config/fleet-config.ts'
+import { planFleet, planFleetKeys } from '../config/fleet-plan.ts'
 import { version } from '../instance/version.ts'
 import { createLog, type Log } from '../observe/log.ts'
 import { LogFile } from '../observe/log-file.ts'
@@ -19,7 +20,6 @@ import { InlineHost } from './inline-host.ts'
 import { describeFailure, Member, type MemberEnvironment } from './member.ts'
 import { findAccount, type MemberAccount, makeDirectories } from './member-account.ts'
 import type { MemberHost, OnHostEnd } from './member-host.ts'
-import { planChange } from './plan-change.ts'
 import { logPath } from './running-instance.ts'
 import { SharedPool } from './shared-pool.ts'
 import { StartGate } from './start-gate.ts'
@@ -138,19 +138,12 @@ export class Supervisor implements Fleet {
 
   plan(next: FleetConfig): MemberChange[] {
     const faults = findOrderFaults(next.members)
-    const changes = next.members.map((to): MemberChange => {
-      const { name } = to.config
-      const fault = faults.get(name)
-      const from = this.#members.get(name)?.config
-      if (fault !== undefined) return { name, kind: 'rejected', keys: [], reason: fault }
-      if (from === undefined) return { name, kind: 'created', keys: [], reason: null }
-      return planChange(from, to)
+    const running = { ...this.#config, members: [...this.#members.values()].map(({ config }) => config) }
+    return planFleet(running, next).map((change): MemberChange => {
+      const { name, kind } = change
+      const fault = kind === 'removed' ? undefined : faults.get(name)
+      return fault === undefined ? change : { name, kind: 'rejected', keys: [], reason: fault }
     })
-    const names = new Set(changes.map(({ name }) => name))
-    for (const name of this.#members.keys()) {
-      if (!names.has(name)) changes.push({ name, kind: 'removed', keys: [], reason: null })
-    }
-    return changes
   }
 
   apply(next: FleetConfig): Promise<MemberChange[]> {
@@ -182,7 +175,12 @@ export class Supervisor implements Fleet {
     await this.#create(ofKind('created'), wanted)
 
     const members = next.members.flatMap(({ config: { name } }) => this.#members.get(name)?.config ?? [])
-    this.#config = { ...next, members }
+    for (const { key, from, to } of planFleetKeys(this.#config, next)) {
+      const detail = { key, running: String(from), wanted: String(to) }
+      this.#environment.log.warn('a change waits for the next start of the daemon', detail)
+    }
+    const { runDir, admin } = this.#config
+    this.#config = { ...next, runDir, admin, members }
     this.#emit({ kind: 'applied', changes, atMs: this.#environment.clock.wallMs() })
     return changes
   }

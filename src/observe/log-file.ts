@@ -22,7 +22,7 @@ const fileMode = 0o640
 
 export class LogFile {
   readonly path: string
-  readonly #rotation: LogRotation
+  #rotation: LogRotation
   readonly #clock: Clock
   #handle: FileHandle | null = null
   #sizeBytes = 0
@@ -45,6 +45,11 @@ export class LogFile {
   /** Lines that did not reach the file and of which it does not tell yet. */
   get lostLines(): number {
     return this.#lostLines
+  }
+
+  /** Counts from the next line on. */
+  setRotation(rotation: LogRotation): void {
+    this.#rotation = rotation
   }
 
   /** @param line without the final newline */

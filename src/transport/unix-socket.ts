@@ -31,7 +31,7 @@ import { connect, type Server } from 'node:net'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
-import { OperatorError } from '../base/errors.ts'
+import { OperatorError, type Place } from '../base/errors.ts'
 import { unixPathLimitBytes } from './address.ts'
 import { listenOnce } from './listen-once.ts'
 import { describeOwner, findUnixSocketOwner } from './socket-owner.ts'
@@ -195,7 +195,7 @@ async function examine(options: UnixSocketOptions): Promise<BigIntStats | null> 
     }
     const state = await probe(path, options.platform)
     if (state === 'dead') return stats
-    if (state === 'alive') throw inUse(options)
+    if (state === 'alive') throw socketInUse(options.path, { key: options.key })
     if (state !== 'gone') {
       const message = `at ${path} is a socket, and whether it is in use cannot be told: ${state}`
       const fix = 'see to whom it belongs; remove it if it is not in use'
@@ -262,7 +262,7 @@ async function takeLock(home: string, lock: string, options: UnixSocketOptions):
     }
     if (isHeld) await wait(lockWaitMs)
   }
-  throw inUse(options)
+  throw socketInUse(options.path, { key: options.key })
 }
 
 async function stateOfPrivateSocket(file: string, options: UnixSocketOptions): Promise<string> {
@@ -307,7 +307,8 @@ function hashOf(path: string): string {
   return createHash('sha256').update(basename(path)).digest('hex').slice(0, hashChars)
 }
 
-function inUse({ path, key }: UnixSocketOptions): OperatorError {
+/** The error for a path at which somebody listens, naming who. */
+export function socketInUse(path: string, place: Place): OperatorError {
   const hash = hashOf(path)
   const prefix = join(dirname(path), privatePrefix)
   // The kernel shows the name under which a socket was bound, which for our own kind is the private one.
@@ -318,7 +319,7 @@ function inUse({ path, key }: UnixSocketOptions): OperatorError {
       bound.length === dirname(path).length + privateBytes)
   const owner = findUnixSocketOwner(isBoundFor)
   return new OperatorError('socket-in-use', `the socket ${path} is in use${describeOwner(owner)}`, {
-    place: { key },
+    place,
     fix: 'stop that process, or choose another path',
   })
 }

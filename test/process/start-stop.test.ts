@@ -119,7 +119,7 @@ test('a second start on the same socket is refused, naming the holder, and harms
   workplace.configure({ runDir: workplace.path('run2'), dataDir: workplace.path('data2'), listeners: { local } })
   const second = workplace.start()
   assert.equal(await second.ended(), 3)
-  assert.match(second.stderr, /^atoll: listeners\.local\.address: the socket \S+x\.sock is in use/)
+  assert.match(second.stderr, /^\S+atoll\.json:\d+:\d+: listeners\.local: the socket \S+x\.sock is in use/)
   if (process.platform === 'linux') assert.match(second.stderr, new RegExp(`by process ${first.child.pid} `))
   await client.fence()
   await (await workplace.client()).fence()
@@ -134,7 +134,10 @@ test('a second start on the same port is refused, naming the holder, and leaves 
   workplace.configure({ runDir: workplace.path('run2'), dataDir: workplace.path('data2'), listeners })
   const second = workplace.start()
   assert.equal(await second.ended(), 3)
-  assert.match(second.stderr, new RegExp(`^atoll: listeners\\.tcp\\.address: tcp://127\\.0\\.0\\.1:${port} is in use`))
+  assert.match(
+    second.stderr,
+    new RegExp(`^\\S+atoll\\.json:\\d+:\\d+: listeners\\.tcp: tcp://127\\.0\\.0\\.1:${port} is in use`),
+  )
   if (process.platform === 'linux') assert.match(second.stderr, new RegExp(`by process ${first.child.pid} `))
   assert.ok(!existsSync(workplace.socketPath))
   await (await workplace.client({ port })).fence()
