@@ -18,6 +18,7 @@ function run(members: string): Running {
     const log = createLog('debug', 'text', createSystemClock(), (line) => process.stdout.write(line + '\\n'))
     const wait = () => new Promise((resolve) => setTimeout(resolve, 3_600_000))
     let askForEnd
+    let signsOfLife = 0
     const stopRequested = new Promise((resolve) => { askForEnd = resolve })
     const daemon = {
       gracePeriodSeconds: 0,
@@ -28,7 +29,13 @@ function run(members: string): Running {
       ${members}
     }
     const onReady = () => log.info('is ready')
-    const notifier = { async notify(state) { log.debug('notified ' + state); return true } }
+    const notifier = {
+      watchdogPeriodMs: 10,
+      async notify(state) {
+        log.debug('notified ' + state + (state === 'WATCHDOG=1' ? ' ' + ++signsOfLife + ' times' : ''))
+        return true
+      },
+    }
     process.exit(await runForeground({ daemon, log, notifier, stopRequested, onReady }).catch(reportError))
   `
   return new Running(['--input-type=module', '--eval', script], {}, null)
@@ -46,6 +53,14 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     assert.match(stdout, /notified STOPPING=1/)
   })
 }
+
+test('the service manager hears again and again that the daemon lives', async () => {
+  const broker = run('')
+  await broker.saw('notified WATCHDOG=1 3 times')
+  broker.child.kill('SIGTERM')
+  const { stdout } = await broker.ended()
+  assert.ok(stdout.indexOf('READY=1') < stdout.indexOf('WATCHDOG=1'))
+})
 
 test('a second SIGINT ends at once, twice the same key press does not', async () => {
   const broker = run("async stop() { setTimeout(() => log.info('stop hangs'), 200); await wait() },")

@@ -106,6 +106,7 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
 
   // Signals alone do not keep a process alive, and an instance may have no listener that is open.
   const keptAlive = setInterval(() => {}, 2 ** 30)
+  let watchdog: NodeJS.Timeout | undefined
   const started = daemon.start()
   queue = started.catch(() => {})
   const ended = async () => {
@@ -113,6 +114,10 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
     if (!isStopping) {
       options.onReady()
       await notifier.notify('READY=1')
+      const { watchdogPeriodMs } = notifier
+      if (watchdogPeriodMs !== null) {
+        watchdog = setInterval(() => void notifier.notify('WATCHDOG=1'), watchdogPeriodMs)
+      }
     }
     log.info('stopping', { signal: await stopRequested })
     const told = notifier.notify('STOPPING=1')
@@ -120,7 +125,10 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
     await daemon.stop()
     await told
   }
-  const outcome = await Promise.race([ended(), late]).finally(() => clearInterval(keptAlive))
+  const outcome = await Promise.race([ended(), late]).finally(() => {
+    clearInterval(keptAlive)
+    clearInterval(watchdog)
+  })
   if (outcome === 'late') {
     log.error('the broker did not stop within the grace period and is cut off')
     return exitCodes.failure

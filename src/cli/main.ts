@@ -20,6 +20,7 @@ const commands: readonly (readonly [name: string, load: () => Promise<(program: 
   ['subscription', async () => (await import('./subscription.ts')).registerSubscription],
   ['retained', async () => (await import('./retained.ts')).registerRetained],
   ['check', async () => (await import('./check.ts')).registerCheck],
+  ['systemd', async () => (await import('./systemd.ts')).registerSystemd],
   ['schema', async () => (await import('./schema.ts')).registerSchema],
   ['passwd', async () => (await import('./passwd.ts')).registerPasswd],
   ['pub', async () => (await import('./pub.ts')).registerPub],

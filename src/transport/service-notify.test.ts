@@ -50,3 +50,15 @@ test('a manager that does not listen is a warning with its reason', async (t) =>
   assert.equal(await notifier.notify('READY=1'), false)
   assert.match(JSON.stringify(at.warnings), /"nobody there"/)
 })
+
+test('a watchdog is answered three times in its time, if it is meant for this process', (t) => {
+  const at = setUp(t, null)
+  const periodOf = (environment: Record<string, string>) =>
+    createServiceNotifier({ NOTIFY_SOCKET: '@x', ...environment }, 4711, at.log).watchdogPeriodMs
+  assert.equal(periodOf({ WATCHDOG_USEC: '60000000' }), 20_000)
+  assert.equal(periodOf({ WATCHDOG_USEC: '60000000', WATCHDOG_PID: '4711' }), 20_000)
+  assert.equal(periodOf({ WATCHDOG_USEC: '60000000', WATCHDOG_PID: '4712' }), null)
+  assert.equal(periodOf({ WATCHDOG_USEC: '60000000', NOTIFY_SOCKET: '' }), null)
+  assert.equal(periodOf({ WATCHDOG_USEC: 'x' }), null)
+  assert.equal(periodOf({}), null)
+})

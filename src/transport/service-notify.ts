@@ -7,6 +7,8 @@ import type { TransportLog } from './transport-log.ts'
 export type ServiceState = `${'READY' | 'STOPPING' | 'RELOADING' | 'STATUS' | 'WATCHDOG'}=${string}`
 
 export interface ServiceNotifier {
+  /** How often the manager wants to hear `WATCHDOG=1`; null when it does not watch this process. */
+  readonly watchdogPeriodMs: number | null
   /** @returns whether the manager was told; false also when there is none. Never rejects. */
   notify(...states: ServiceState[]): Promise<boolean>
 }
@@ -14,7 +16,7 @@ export interface ServiceNotifier {
 const timeLimitMs = 5000
 
 /**
- * @param environment of the process: NOTIFY_SOCKET (a path or `@abstract`) and PATH are used
+ * @param environment of the process: NOTIFY_SOCKET (a path or `@abstract`), WATCHDOG_USEC, WATCHDOG_PID and PATH are used
  * @param pid of the daemon. The unit needs NotifyAccess=all, because another process sends the message
  */
 export function createServiceNotifier(
@@ -25,6 +27,7 @@ export function createServiceNotifier(
   const { NOTIFY_SOCKET, PATH } = environment
   let hasWarned = false
   return {
+    watchdogPeriodMs: watchdogPeriodMs(environment, pid),
     notify: (...states) =>
       new Promise((resolve) => {
         if (!NOTIFY_SOCKET) return resolve(false)
@@ -45,4 +48,12 @@ export function createServiceNotifier(
         })
       }),
   }
+}
+
+/** Three times in the time after which the manager takes the daemon for hung. */
+function watchdogPeriodMs(environment: Readonly<Record<string, string | undefined>>, pid: number): number | null {
+  const { NOTIFY_SOCKET, WATCHDOG_PID, WATCHDOG_USEC } = environment
+  const limitMs = Math.floor(Number(WATCHDOG_USEC) / 1000)
+  if (!NOTIFY_SOCKET || !(limitMs >= 3) || (WATCHDOG_PID && Number(WATCHDOG_PID) !== pid)) return null
+  return Math.min(Math.floor(limitMs / 3), 2 ** 31 - 1)
 }

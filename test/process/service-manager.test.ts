@@ -130,19 +130,24 @@ async function startReceiver(t: TestContext, path: string) {
 
 const skip = missing !== null && !isRequired ? `${missing} is not installed` : false
 
-test('the service manager is told READY=1, RELOADING=1 and STOPPING=1', { skip, timeout: 60_000 }, async (t) => {
+test('the service manager is told READY=1, RELOADING=1, WATCHDOG=1 and STOPPING=1', {
+  skip,
+  timeout: 60_000,
+}, async (t) => {
   const workplace = new Workplace(t)
   const notifySocket = workplace.path('notify')
   const manager = await startReceiver(t, notifySocket)
   workplace.configure({ listeners: { local: `unix://${workplace.socketPath}` } })
-  const daemon = workplace.start({ environment: { NOTIFY_SOCKET: notifySocket } })
+  const daemon = workplace.start({ environment: { NOTIFY_SOCKET: notifySocket, WATCHDOG_USEC: '900000' } })
   await manager.hears('READY=1')
   // It was true when it was said.
   await (await workplace.client()).fence()
   await daemon.reload()
   const reloading = await manager.hears('RELOADING=1')
-  assert.ok(reloading.some((line) => /^MONOTONIC_USEC=\d+$/.test(line)))
   await manager.hears('READY=1')
+  await manager.hears('WATCHDOG=1')
+  await manager.hears('WATCHDOG=1')
+  assert.ok(reloading.some((line) => /^MONOTONIC_USEC=\d+$/.test(line)))
   daemon.kill('SIGTERM')
   await manager.hears('STOPPING=1')
   assert.equal(await daemon.ended(), 0)
