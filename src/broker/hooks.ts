@@ -1,4 +1,5 @@
 // What a program that embeds the broker may decide or hear of. Every hook is optional; one that is not there costs nothing.
+import { OperatorError } from '../base/errors.ts'
 import type { Peer } from '../base/peer.ts'
 import type { Qos } from '../codec/packet-types.ts'
 import type { Properties } from '../codec/properties.ts'
@@ -67,6 +68,19 @@ export interface BrokerHooks {
   onDeliver?(client: ClientInfo, message: Message): undefined | boolean
 }
 
+/** Every name that a hook may have; the compiler asks for one that is missing. */
+const hookNames: Record<keyof BrokerHooks, true> = {
+  authenticate: true,
+  enhancedAuthenticators: true,
+  authorize: true,
+  onConnect: true,
+  onDisconnect: true,
+  onSubscribe: true,
+  onUnsubscribe: true,
+  onPublish: true,
+  onDeliver: true,
+}
+
 /** All hooks of one kind in the order in which they were added. */
 export class HookRegistry {
   authenticate: NonNullable<BrokerHooks['authenticate']>[] = []
@@ -80,7 +94,14 @@ export class HookRegistry {
   onPublish: NonNullable<BrokerHooks['onPublish']>[] | null = null
   onDeliver: NonNullable<BrokerHooks['onDeliver']>[] | null = null
 
+  /** @throws OperatorError for a name that no hook has: a hook that is never asked would let everything pass */
   add(hooks: BrokerHooks): void {
+    for (const name of Object.keys(hooks)) {
+      if (Object.hasOwn(hookNames, name)) continue
+      throw new OperatorError('unknown-hook', `there is no hook ${JSON.stringify(name)}`, {
+        fix: `the hooks are ${Object.keys(hookNames).join(', ')}`,
+      })
+    }
     if (hooks.authenticate !== undefined) this.authenticate.push(hooks.authenticate.bind(hooks))
     for (const one of hooks.enhancedAuthenticators ?? []) this.enhancedAuthenticators.set(one.method, one)
     if (hooks.authorize !== undefined) this.authorize.push(hooks.authorize.bind(hooks))

@@ -85,6 +85,9 @@ export class LocalClient implements Outlet {
     if (options.properties?.topicAlias !== undefined) {
       throw new ProtocolError(ReasonCode.topicAliasInvalid, 'a topic alias belongs to one connection')
     }
+    if (typeof payload !== 'string' && !(payload instanceof Uint8Array)) {
+      throw new TypeError('a payload is a string or bytes (Buffer, Uint8Array)')
+    }
     const bytes = typeof payload === 'string' ? Buffer.from(payload) : Buffer.from(payload)
     const message = createMessage(topic, bytes, { ...options, nowMs: this.#broker.clock.monotonicMs() })
     const { hooks } = this.#broker

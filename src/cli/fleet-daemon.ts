@@ -53,9 +53,10 @@ export class FleetDaemon implements ForegroundDaemon {
       log.info('ready', { instances: members.length, ready, pid })
       return
     }
-    for (const { name, listeners } of members) {
+    for (const { name, listeners, isolation } of members) {
       for (const { name: listener, address, phase } of listeners) {
-        if (phase === 'listening') log.info('listening', { listener, address })
+        // In the daemon itself they have said so already.
+        if (phase === 'listening' && isolation !== 'inline') log.info('listening', { listener, address })
       }
       log.info('ready', { instance: name, pid })
     }

@@ -82,7 +82,8 @@ export async function startInstance(member: FleetMember, environment: HostEnviro
     lock.release()
     throw error
   }
-  log.info('ready', { pid })
+  // In the daemon's own log the daemon says so.
+  if (file !== null) log.info('ready', { pid })
   return new LockedInstance(member, instance, lock, log, file)
 }
 

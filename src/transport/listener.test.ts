@@ -340,7 +340,7 @@ test('an inherited UNIX socket serves, shows its path, and its file stays', asyn
     process.platform === 'linux'
       ? { label: `unix:${path}`, address: `unix://${path}` }
       : { label: 'unix:fd:mqtt', address: 'fd:mqtt' }
-  assert.equal(await heir.line(), `listener started a ${shown.address}`)
+  assert.equal(await heir.line(), `listening a ${shown.address}`)
   assert.equal(await firstLine(await open(t, `unix://${path}`)), `${shown.label} at ${shown.address}`)
   heir.child.stdin?.write('stop\n')
   assert.deepEqual(await once(heir.child, 'exit'), [0, null])
@@ -354,7 +354,7 @@ test('an inherited tcp socket serves and shows its real address', async (t) => {
   const heir = listenerProcess(t, 'fd:3', parent)
   await once(heir.child, 'spawn')
   parent.close()
-  assert.equal(await heir.line(), `listener started a tcp://127.0.0.1:${port}`)
+  assert.equal(await heir.line(), `listening a tcp://127.0.0.1:${port}`)
   const client = await open(t, `tcp://127.0.0.1:${port}`)
   const { localPort } = client
   assert.equal(await firstLine(client), `127.0.0.1:${localPort} at tcp://127.0.0.1:${port}`)

@@ -172,7 +172,7 @@ class SocketListener implements Listener {
       const onError = (status: number) => this.#countAcceptError(getSystemErrorName(status))
       interceptConnections(this.#server, (handle) => this.#onHandle(handle), onError)
     }
-    this.#environment.log.info('listener started', { listener: this.config.name, address: this.#address })
+    this.#environment.log.info('listening', { listener: this.config.name, address: this.#address })
   }
 
   async #listen(): Promise<void> {

@@ -29,3 +29,8 @@ test('an onDeliver hook that answers a promise keeps the message back', () =>
     await client.publish({ topic: 'a', payload: 'x' })
     await client.expectNothing()
   }))
+
+test('a hook of a name that there is not is refused, with the names that there are', () =>
+  withBroker({}, (broker) => {
+    assert.throws(() => broker.library!.use({ onPublsh: () => false } as object), /no hook "onPublsh"/)
+  }))

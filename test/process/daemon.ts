@@ -164,6 +164,6 @@ export class Workplace {
 
 /** The port that the broker was given for the listener. */
 export async function portOf(daemon: Daemon, listener: string, from = 0): Promise<number> {
-  const pattern = new RegExp(`listener started listener=${listener} address=tcp://127\\.0\\.0\\.1:(\\d+)\n`)
+  const pattern = new RegExp(`listening listener=${listener} address=tcp://127\\.0\\.0\\.1:(\\d+)\n`)
   return Number((await daemon.said(pattern, from))[1])
 }

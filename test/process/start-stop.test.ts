@@ -161,7 +161,7 @@ test('anonymous: true is such a fix', async (t) => {
   const workplace = new Workplace(t)
   workplace.configure({ listeners: { open: { address: 'tcp://0.0.0.0:0', anonymous: true } } })
   const daemon = await workplace.start().ready()
-  const [, port] = await daemon.said(/listener started listener=open address=tcp:\/\/0\.0\.0\.0:(\d+)\n/)
+  const [, port] = await daemon.said(/listening listener=open address=tcp:\/\/0\.0\.0\.0:(\d+)\n/)
   await (await workplace.client({ port: Number(port) })).fence()
 })
 
