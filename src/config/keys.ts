@@ -104,7 +104,7 @@ export const listenerKeys = {
     'connectRate',
     count(0, 1_000_000),
     0,
-    'New connections per second. Over it one second\'s worth waits, unread; what comes on top is closed and counted. 0 for no limit.',
+    "New connections per second. Over it one second's worth waits, unread; what comes on top is closed and counted. 0 for no limit.",
   ),
   connectTimeout: key(
     'connectTimeoutSeconds',
