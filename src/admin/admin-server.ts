@@ -94,7 +94,7 @@ class HttpAdminServer implements AdminServer {
         fix: 'write unix:///path/admin.sock',
       })
     }
-    this.#bound = await bindUnixSocket(this.#server as NetServer, {
+    const binding = bindUnixSocket(this.#server as NetServer, {
       path: address.path,
       mode,
       uid: null,
@@ -105,6 +105,14 @@ class HttpAdminServer implements AdminServer {
       clock,
       key: 'admin.listen',
       onNotice: (message, fields) => log.info(message, { listener: 'admin', ...fields }),
+    })
+    this.#bound = await binding.catch((error: unknown) => {
+      if (!(error instanceof OperatorError) || error.code !== 'socket-in-use') throw error
+      throw new OperatorError(error.code, error.message, {
+        place: error.place ?? undefined,
+        fix: 'a daemon runs there: stop it with atoll stop, or give this one a runDir and a dataDir of its own',
+        cause: error,
+      })
     })
     this.#events = new EventStream(fleet, clock)
   }
