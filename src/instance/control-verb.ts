@@ -3,12 +3,14 @@
 import type * as z from 'zod'
 import type { Instance } from './instance.ts'
 import type { Listings } from './listings.ts'
+import type { LongTask } from './long-task.ts'
 
 /** What a verb works on. */
 export interface ControlContext {
   readonly instance: Instance
   /** Lists that are read page by page. */
   readonly listings: Listings
+  readonly tasks: LongTask
 }
 
 export interface ControlVerb<Params extends z.ZodObject = z.ZodObject, Result extends z.ZodType = z.ZodType> {

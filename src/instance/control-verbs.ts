@@ -6,6 +6,7 @@ import { instanceVerbs } from './verbs/instance.ts'
 import { listenerVerbs } from './verbs/listeners.ts'
 import { retainedVerbs } from './verbs/retained.ts'
 import { sessionVerbs } from './verbs/sessions.ts'
+import { storeVerbs } from './verbs/store.ts'
 import { subscriptionVerbs } from './verbs/subscriptions.ts'
 
 export const controlVerbs: readonly ControlVerb[] = [
@@ -15,4 +16,5 @@ export const controlVerbs: readonly ControlVerb[] = [
   ...sessionVerbs,
   ...subscriptionVerbs,
   ...retainedVerbs,
+  ...storeVerbs,
 ]

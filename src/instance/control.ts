@@ -8,6 +8,7 @@ import type { ControlVerb } from './control-verb.ts'
 import { controlVerbs } from './control-verbs.ts'
 import type { Instance } from './instance.ts'
 import { Listings } from './listings.ts'
+import { LongTask } from './long-task.ts'
 
 export interface Control {
   /**
@@ -19,7 +20,7 @@ export interface Control {
 }
 
 export function createControl(instance: Instance): Control {
-  const context = { instance, listings: new Listings(instance.broker.wheel) }
+  const context = { instance, listings: new Listings(instance.broker.wheel), tasks: new LongTask() }
   return {
     async call(name, params) {
       const verb = findVerb(name)

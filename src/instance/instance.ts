@@ -133,6 +133,11 @@ export class Instance {
     return Math.floor((this.#environment.clock.monotonicMs() - this.#startedAtMs) / 1000)
   }
 
+  /** null where nothing is kept. */
+  get store(): Store | null {
+    return this.#store
+  }
+
   get listeners(): readonly ManagedListener[] {
     return [...this.#listeners.values()]
   }

@@ -16,6 +16,7 @@ import type {
   StoredSession,
   SubscriptionRecord,
 } from './store.ts'
+import type { StoreFile } from './store-file.ts'
 
 const firstRetryMs = 250
 const lastRetryMs = 8000
@@ -32,11 +33,13 @@ export interface BatchedStoreOptions {
   readonly durability: Durability
   readonly clock: Clock
   readonly recovery?: RecoveryReport | null
+  readonly file?: StoreFile
 }
 
 export class BatchedStore implements Store {
   readonly durability: Durability
   readonly recovery: RecoveryReport | null
+  readonly file: StoreFile | null
   onDurable: ((batch: BatchNumber) => void) | null = null
   onProblem: ((problem: string | null) => void) | null = null
   readonly #engine: Engine
@@ -61,6 +64,7 @@ export class BatchedStore implements Store {
     this.#clock = options.clock
     this.durability = options.durability
     this.recovery = options.recovery ?? null
+    this.file = options.file ?? null
     this.#nextSessionNumber = this.#reservedSessionNumber = engine.nextSessionNumber
     this.#nextMessageNumber = this.#reservedMessageNumber = engine.nextMessageNumber
     this.#forming = new Batch(1, this.#nextMessageNumber, this.#nextSessionNumber)

@@ -22,6 +22,7 @@ import { open, type RootDatabase } from 'lmdb'
 import { OperatorError } from '../base/errors.ts'
 import type { Batch } from './batch.ts'
 import type { Engine } from './engine.ts'
+import type { RawRecord } from './lmdb-file.ts'
 import {
   decodeDelivery,
   decodeMessage,
@@ -41,6 +42,7 @@ import {
   sessionNumberOf,
 } from './record-codec.ts'
 import type { DeliveryRecord, MessageRecord, StoredSession, SubscriptionRecord } from './store.ts'
+import type { StoreFile } from './store-file.ts'
 
 /** Records of deleted Sessions that one batch removes beyond its own changes. */
 const leftoversPerBatch = 4096
@@ -63,20 +65,23 @@ export function openEnvironment(path: string, isSynced: boolean): Database {
   } as Parameters<typeof open>[0]) as Database
 }
 
-export class LmdbEngine implements Engine {
+export class LmdbEngine implements Engine, StoreFile {
   readonly nextSessionNumber: number
   readonly nextMessageNumber: number
-  readonly #path: string
+  readonly path: string
   readonly #isSynced: boolean
   readonly #encoder = new RecordEncoder()
   readonly #keys = new RecordEncoder()
   readonly #leftovers = new Set<number>()
   #database: Database
   #isSuspect = false
+  /** Tools that read the file for longer than a turn. */
+  readonly #readings = new Set<Promise<unknown>>()
+  #endOfReadings = new AbortController()
 
   /** Opens the environment at `path`, which is whole or not there. */
   constructor(path: string, isSynced: boolean) {
-    this.#path = path
+    this.path = path
     this.#isSynced = isSynced
     this.#database = openEnvironment(path, isSynced)
     let nextSessionNumber = 1
@@ -200,7 +205,40 @@ export class LmdbEngine implements Engine {
   }
 
   async close(): Promise<void> {
+    await this.#endReadings()
     await this.#database.close()
+  }
+
+  hold<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+    this.#database.resetReadTxn()
+    const transaction = this.#database.useReadTransaction()
+    return this.#track(work(this.#endOfReadings.signal).finally(() => transaction.done()))
+  }
+
+  copy(path: string): Promise<void> {
+    return this.#track(this.#database.backup(path, true))
+  }
+
+  *recordsAfter(key: Buffer): Iterable<RawRecord> {
+    this.#database.resetReadTxn()
+    for (const entry of this.#database.getRange({ start: key })) {
+      const found = asBuffer(entry.key)
+      if (!found.equals(key)) yield { key: found, value: asBuffer(entry.value) }
+    }
+  }
+
+  #track<Result>(reading: Promise<Result>): Promise<Result> {
+    this.#readings.add(reading)
+    const forget = () => void this.#readings.delete(reading)
+    reading.then(forget, forget)
+    return reading
+  }
+
+  /** The environment must not be closed under a transaction. */
+  async #endReadings(): Promise<void> {
+    this.#endOfReadings.abort(new OperatorError('store-closed', 'the store was closed meanwhile'))
+    await Promise.allSettled(this.#readings)
+    this.#endOfReadings = new AbortController()
   }
 
   #writeChanges(batch: Batch, removed: number[], left: number[]): void {
@@ -309,9 +347,10 @@ export class LmdbEngine implements Engine {
     try {
       this.#database.transactionSync(() => {})
     } catch {
+      await this.#endReadings()
       await this.#database.close()
       try {
-        this.#database = openEnvironment(this.#path, this.#isSynced)
+        this.#database = openEnvironment(this.path, this.#isSynced)
       } catch (error) {
         throw await this.#explain(error)
       }
@@ -329,7 +368,7 @@ export class LmdbEngine implements Engine {
     // LMDB reports a write that was cut short as an I/O error.
     if (cause.code === 28 || (await this.#freeBytes()) < leastFreeBytes) return this.#full(cause)
     return new OperatorError('store-write', `the store cannot be written: ${cause.message}`, {
-      place: { file: this.#path },
+      place: { file: this.path },
       fix: 'look at the disk and its file system; the broker goes on trying',
       cause,
     })
@@ -337,7 +376,7 @@ export class LmdbEngine implements Engine {
 
   #full(cause: Error | null): OperatorError {
     return new OperatorError('store-full', 'the store cannot be written: no space left on its file system', {
-      place: { file: this.#path },
+      place: { file: this.path },
       fix: 'free some space; the broker goes on by itself',
       cause: cause ?? undefined,
     })
@@ -345,7 +384,7 @@ export class LmdbEngine implements Engine {
 
   async #freeBytes(): Promise<number> {
     try {
-      const { bavail, bsize } = await statfs(this.#path)
+      const { bavail, bsize } = await statfs(this.path)
       return bavail * bsize
     } catch {
       return Number.POSITIVE_INFINITY

@@ -51,6 +51,7 @@ export class LmdbFile {
   readonly #freeTree: Tree | null
   readonly #pages: Uint8Array
   #pagesRead = 0
+  #pagesUsed = 0
 
   constructor(path: string) {
     this.#descriptor = openSync(path, 'r')
@@ -130,6 +131,22 @@ export class LmdbFile {
     }
   }
 
+  get sizeBytes(): number {
+    return this.#sizeBytes
+  }
+
+  /** Pages read by `records`, and all that there are. */
+  get progress(): { readonly read: number; readonly total: number } {
+    return { read: this.#pagesUsed, total: this.#lastPage + 1 }
+  }
+
+  /** After `checkFreeList`: what the pages of the file are. */
+  get pages(): { readonly bytes: number; readonly total: number; readonly free: number } {
+    let free = 0
+    for (const page of this.#pages) if (page === isFree) free++
+    return { bytes: this.#pageBytes, total: this.#lastPage + 1, free }
+  }
+
   close(): void {
     closeSync(this.#descriptor)
   }
@@ -195,6 +212,7 @@ export class LmdbFile {
         return null
       }
       this.#pages[page] = inUse
+      this.#pagesUsed++
     }
     if (Number(bytes.readBigUInt64LE(0)) !== number) {
       this.#find(`page ${number} is damaged`)

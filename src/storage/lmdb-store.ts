@@ -23,11 +23,11 @@ import { formatVersion, isIntact } from './record-codec.ts'
 import { rescueRecords } from './rescue-records.ts'
 import type { RecoveryReport, Store } from './store.ts'
 
-const fileName = 'store.mdb'
+export const fileName = 'store.mdb'
 /** Being filled with what could be rescued; complete as soon as there is no `store.mdb` beside it. */
-const rescueName = 'store.rescue.mdb'
+export const rescueName = 'store.rescue.mdb'
 /** Size and time of change of a file that was closed in order. */
-const closedName = 'store.closed'
+export const closedName = 'store.closed'
 
 export interface LmdbStoreOptions {
   /** Belongs to this store alone; made if it is missing, with mode 0700. Another process must be kept out by the caller. */
@@ -54,7 +54,7 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
     rmSync(closedPath, { force: true })
     const engine = new ClosingEngine(path, durability === 'fsync', closedPath)
     syncDirectory(directory)
-    return new BatchedStore(engine, { durability, clock, recovery })
+    return new BatchedStore(engine, { durability, clock, recovery, file: engine })
   } catch (error) {
     if (error instanceof OperatorError) throw error
     throw new OperatorError('store-directory', `the store can't be opened: ${(error as Error).message}`, {
@@ -67,12 +67,10 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
 
 /** Leaves a note behind when it was closed in order. */
 class ClosingEngine extends LmdbEngine {
-  readonly #path: string
   readonly #closedPath: string
 
   constructor(path: string, isSynced: boolean, closedPath: string) {
     super(path, isSynced)
-    this.#path = path
     this.#closedPath = closedPath
   }
 
@@ -80,15 +78,15 @@ class ClosingEngine extends LmdbEngine {
     await super.close()
     try {
       // Without a sync a later power cut could damage the file and leave the note whole.
-      syncFile(this.#path)
-      writeFileSync(this.#closedPath, fingerprintOf(this.#path), { mode: 0o600 })
+      syncFile(this.path)
+      writeFileSync(this.#closedPath, fingerprintOf(this.path), { mode: 0o600 })
     } catch {
       // Then the file is read at the next start, as after a crash.
     }
   }
 }
 
-function makeDirectory(directory: string): void {
+export function makeDirectory(directory: string): void {
   if (existsSync(directory)) return
   mkdirSync(directory, { recursive: true, mode: 0o700 })
   chmodSync(directory, 0o700)
@@ -124,14 +122,14 @@ async function mendIfDamaged(path: string, rescuePath: string, clock: Clock): Pr
   }
   if (damaged === 0 && file.findings.length === 0) return null
   const rescue = await rescueRecords(path, rescuePath)
-  const setAside = asidePath(path, clock)
+  const setAside = asidePath(path, 'corrupt', clock)
   renameSync(path, setAside)
   rmSync(`${path}-lock`, { force: true })
   takeRescued(rescuePath, path)
   return { setAside, ...rescue }
 }
 
-function refuseForeign(file: LmdbFile, path: string): void {
+export function refuseForeign(file: LmdbFile, path: string): void {
   if (file.kind === 'foreign' && statSync(path).size > 0) {
     throw new OperatorError('store-format', 'this file is not a store of AtollMQ', {
       place: { file: path },
@@ -150,30 +148,30 @@ function refuseNewer(version: number, path: string): void {
 }
 
 /** `store.corrupt-20261122T003300Z`, with a number if there is one already. */
-function asidePath(path: string, clock: Clock): string {
+export function asidePath(path: string, reason: 'corrupt' | 'replaced', clock: Clock): string {
   const time = new Date(clock.wallMs()).toISOString().replace(/[-:]|\.\d+/g, '')
   for (let count = 1; ; count++) {
-    const candidate = join(dirname(path), `store.corrupt-${time}${count === 1 ? '' : `-${count}`}`)
+    const candidate = join(dirname(path), `store.${reason}-${time}${count === 1 ? '' : `-${count}`}`)
     if (!existsSync(candidate)) return candidate
   }
 }
 
-function takeRescued(rescuePath: string, path: string): void {
+export function takeRescued(rescuePath: string, path: string): void {
   rmSync(`${rescuePath}-lock`, { force: true })
   renameSync(rescuePath, path)
   syncDirectory(dirname(path))
 }
 
-function removeEnvironment(path: string): void {
+export function removeEnvironment(path: string): void {
   rmSync(path, { force: true })
   rmSync(`${path}-lock`, { force: true })
 }
 
-function syncDirectory(directory: string): void {
+export function syncDirectory(directory: string): void {
   syncFile(directory)
 }
 
-function syncFile(path: string): void {
+export function syncFile(path: string): void {
   const descriptor = openSync(path, 'r')
   try {
     fsyncSync(descriptor)

@@ -15,7 +15,7 @@ import {
 import type { RecordCounts, RecoveryReport } from './store.ts'
 
 const recordsPerTransaction = 1000
-const countNames = new Map<number, keyof RecordCounts>([
+export const countNames = new Map<number, keyof RecordCounts>([
   [recordKind.session, 'sessions'],
   [recordKind.subscription, 'subscriptions'],
   [recordKind.inbound, 'inbound'],
@@ -164,6 +164,6 @@ function isAnchored(target: Target, encoder: RecordEncoder, key: Buffer, value: 
   }
 }
 
-function noCounts(): RecordCounts {
+export function noCounts(): RecordCounts {
   return { sessions: 0, subscriptions: 0, inbound: 0, messages: 0, deliveries: 0, retained: 0 }
 }

@@ -1,6 +1,7 @@
 // What must survive a restart, as records that the broker notes and a store keeps. Changes noted in one turn of the loop
 // are one batch: it is written as a whole or not at all, and what waits for it goes on when it has reached the chosen point.
 // Knows no session, no connection and no packet beyond its bytes.
+import type { StoreFile } from './store-file.ts'
 
 /** memory: nothing is kept. os: with the operating system, so a crash of the process loses nothing. fsync: on the disk. */
 export type Durability = 'memory' | 'os' | 'fsync'
@@ -105,6 +106,8 @@ export interface Store {
   readonly pendingBytes: number
   /** What was found damaged when the store was opened, and what became of it; null when all was well. */
   readonly recovery: RecoveryReport | null
+  /** For tools; null where nothing is on disk. */
+  readonly file: StoreFile | null
 
   // ---- changes: noted at once, written with the batch of this turn. Putting replaces; deleting what is not there is no error.
   putSession(record: SessionRecord): void

@@ -1,0 +1,124 @@
+// Backups: one file with all that a store holds at one moment, read back before it counts; and putting one in the place of a
+// store that is not open. Knows no broker.
+import { chmodSync, chownSync, constants, existsSync, renameSync, rmSync, statSync } from 'node:fs'
+import { copyFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Clock } from '../base/clock.ts'
+import { OperatorError } from '../base/errors.ts'
+import {
+  asidePath,
+  closedName,
+  fileName,
+  makeDirectory,
+  removeEnvironment,
+  rescueName,
+  syncDirectory,
+  syncFile,
+  takeRescued,
+} from './lmdb-store.ts'
+import type { StoreFile } from './store-file.ts'
+import { type StoreSurvey, type SurveyOptions, surveyStore } from './survey-store.ts'
+
+/** The store in the directory that an instance has for it. */
+export function storeFileOf(directory: string): string {
+  return join(directory, fileName)
+}
+
+/**
+ * Writes a backup of an open store, or of the file of one that is not open, which the caller has locked.
+ * @throws OperatorError `backup-exists`, `store-damaged`, `cannot-write`; nothing is left at `target` then
+ */
+export async function backupStore(
+  source: StoreFile | string,
+  target: string,
+  options: SurveyOptions = {},
+): Promise<StoreSurvey> {
+  if (existsSync(target)) {
+    throw new OperatorError('backup-exists', 'there is such a file already', {
+      place: { file: target },
+      fix: 'choose another name, or move it away',
+    })
+  }
+  const part = `${target}.part`
+  try {
+    rmSync(part, { force: true })
+    if (typeof source === 'string') await copyFile(source, part, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+    else await source.copy(part)
+    chmodSync(part, 0o600)
+    options.signal?.throwIfAborted()
+    const survey = await surveyStore(part, options)
+    refuseDamaged(survey, typeof source === 'string' ? source : source.path)
+    syncFile(part)
+    renameSync(part, target)
+    syncDirectory(dirname(target))
+    return survey
+  } catch (error) {
+    rmSync(part, { force: true })
+    if (error instanceof OperatorError || options.signal?.aborted) throw error
+    throw new OperatorError('cannot-write', `the backup can't be written: ${(error as Error).message}`, {
+      place: { file: target },
+      cause: error,
+    })
+  }
+}
+
+/**
+ * Puts a backup in the place of a store that is not open, and sets that one aside. A crash at any moment leaves one of the two.
+ * @param directory of the store; made if it is missing
+ * @throws OperatorError; the store is as it was then
+ */
+export async function restoreStore(
+  backup: string,
+  directory: string,
+  clock: Clock,
+  options: SurveyOptions = {},
+): Promise<{ survey: StoreSurvey; setAside: string | null }> {
+  if (!existsSync(backup)) throw new OperatorError('no-such-file', 'there is no such file', { place: { file: backup } })
+  makeDirectory(directory)
+  const path = storeFileOf(directory)
+  const incoming = join(directory, rescueName)
+  // What was left by a start that did not end: without a store beside it, it is the store.
+  if (!existsSync(path) && existsSync(incoming)) takeRescued(incoming, path)
+  removeEnvironment(incoming)
+  // Not complete yet, so not under the name that a start would take.
+  const part = `${incoming}.part`
+  rmSync(part, { force: true })
+  try {
+    await copyFile(backup, part, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+    chmodSync(part, 0o600)
+    giveTo(dirname(directory), [directory, part])
+    const survey = await surveyStore(part, options)
+    refuseDamaged(survey, backup)
+    syncFile(part)
+    renameSync(part, incoming)
+    syncDirectory(directory)
+    const setAside = existsSync(path) ? asidePath(path, 'replaced', clock) : null
+    rmSync(join(directory, closedName), { force: true })
+    if (setAside !== null) renameSync(path, setAside)
+    rmSync(`${path}-lock`, { force: true })
+    takeRescued(incoming, path)
+    return { survey, setAside }
+  } catch (error) {
+    rmSync(part, { force: true })
+    if (error instanceof OperatorError) throw error
+    throw new OperatorError('cannot-write', `the store can't be restored: ${(error as Error).message}`, {
+      place: { file: path },
+      cause: error,
+    })
+  }
+}
+
+/** Root restores for the account of the broker. */
+function giveTo(owned: string, paths: readonly string[]): void {
+  const { uid, gid } = statSync(owned)
+  for (const path of paths) if (statSync(path).uid !== uid) chownSync(path, uid, gid)
+}
+
+/** A backup must not be empty because the disk gave nothing. */
+function refuseDamaged({ findings, fileBytes }: StoreSurvey, path: string): void {
+  if (findings.length === 0 && fileBytes > 0) return
+  throw new OperatorError('store-damaged', `the file is damaged: ${findings[0] ?? 'it is empty'}`, {
+    place: { file: path },
+    fix: 'see atoll store verify; the next start of an instance rescues what can be read of its store',
+  })
+}

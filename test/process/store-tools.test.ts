@@ -1,0 +1,218 @@
+// Backup, restore and the looks into a store, as an operator uses them: against a real daemon that goes on publishing, against a
+// stopped instance, and without any daemon.
+import assert from 'node:assert/strict'
+import { closeSync, existsSync, openSync, readdirSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import mqtt, { type MqttClient } from 'mqtt'
+import { type Daemon, Workplace } from './daemon.ts'
+import { projectFolder, runProgram } from './run-program.ts'
+
+const command = join(projectFolder, 'dist/cli/main.js')
+
+class StorePlace extends Workplace {
+  describe(isolation: 'inline' | 'process'): void {
+    this.configure({
+      instances: { plant: { isolation, durability: 'os', listeners: { local: `unix://${this.socketPath}` } } },
+    })
+  }
+
+  run(...args: string[]) {
+    const environment = { ATOLL_ADMIN: `unix://${this.path('run/admin.sock')}`, HOME: this.folder }
+    return runProgram(process.execPath, [command, ...args], { cwd: this.folder, environment })
+  }
+
+  /** What it prints when it succeeds. */
+  async text(...args: string[]): Promise<string> {
+    const { code, stdout, stderr } = await this.run(...args)
+    assert.equal(code, 0, `atoll ${args.join(' ')}: ${stdout}${stderr}`)
+    return stdout
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: JSON of any shape
+  async rows(...args: string[]): Promise<any[]> {
+    const lines = (await this.text('store', 'dump', ...args)).split('\n')
+    assert.equal(lines.pop(), '')
+    return lines.map((line) => JSON.parse(line))
+  }
+
+  async serve(): Promise<Daemon> {
+    const daemon = this.start()
+    await daemon.ready()
+    return daemon
+  }
+
+  get storeFolder(): string {
+    return this.path('data/plant/store')
+  }
+}
+
+function open(place: StorePlace, clientId: string, clean: boolean): MqttClient {
+  return mqtt.connect(`mqtt+unix://${place.socketPath}`, { clientId, clean, reconnectPeriod: 0, protocolVersion: 4 })
+}
+
+async function connect(place: StorePlace, clientId: string, clean: boolean): Promise<MqttClient> {
+  const client = open(place, clientId, clean)
+  await new Promise<void>((resolve, reject) => {
+    client.once('connect', () => resolve())
+    client.once('error', reject)
+  })
+  return client
+}
+
+/** A session that is away, and so many messages for it; topic and payload of each is its number. */
+async function fill(place: StorePlace, messages: number): Promise<MqttClient> {
+  const absent = await connect(place, 'absent', false)
+  await absent.subscribeAsync('queue/#', { qos: 1 })
+  await absent.endAsync()
+  const publisher = await connect(place, 'publisher', true)
+  for (let number = 0; number < messages; number++) {
+    await publisher.publishAsync(`queue/${number}`, String(number), { qos: 1 })
+    await publisher.publishAsync(`kept/${number}`, String(number), { qos: 1, retain: true })
+  }
+  return publisher
+}
+
+/** What the session gets when it comes back, until `isEnough`. */
+async function receive(place: StorePlace, isEnough: (got: ReadonlySet<string>) => boolean): Promise<string[]> {
+  const got = new Set<string>()
+  // The listener must stand before the first packet comes: a resumed session sends at once.
+  const client = open(place, 'absent', false)
+  await new Promise<void>((resolve, reject) => {
+    client.on('message', (topic) => {
+      got.add(topic)
+      if (isEnough(got)) resolve()
+    })
+    client.on('error', reject)
+    client.on('close', () => reject(new Error(`the broker closed the connection after ${got.size} messages`)))
+  })
+  await client.endAsync()
+  return [...got]
+}
+
+for (const isolation of ['inline', 'process'] as const) {
+  test(`a backup while messages come in brings all back that was acknowledged before: ${isolation}`, async (t) => {
+    const place = new StorePlace(t)
+    place.describe(isolation)
+    const daemon = await place.serve()
+    const messages = 200
+    const publisher = await fill(place, messages)
+    let isPublishing = true
+    let later = 0
+    const publishing = (async () => {
+      while (isPublishing) await publisher.publishAsync(`queue/later/${later++}`, 'later', { qos: 1 })
+    })()
+    const file = place.path('plant.backup')
+    const copied = JSON.parse(await place.text('backup', file, '--json'))
+    isPublishing = false
+    await publishing
+    assert.ok(later > 0)
+    assert.equal(statSync(file).mode & 0o777, 0o600)
+    assert.equal(copied.counts.retained, messages)
+    assert.ok(copied.counts.deliveries >= messages)
+    assert.equal(existsSync(`${file}.part`), false)
+    assert.match((await place.run('backup', file)).stderr, /there is such a file already/)
+
+    const refused = await place.run('restore', file, '--yes')
+    assert.equal(refused.code, 1)
+    assert.match(refused.stderr, /the instance plant runs/)
+    await publisher.endAsync()
+
+    await place.text('instance', 'stop', 'plant')
+    rmSync(place.storeFolder, { recursive: true })
+    assert.match(await place.text('restore', file), /^plant restored: /)
+    await place.text('instance', 'start', 'plant')
+    const got = await receive(place, (topics) => {
+      for (let number = 0; number < messages; number++) if (!topics.has(`queue/${number}`)) return false
+      return true
+    })
+    assert.deepEqual(
+      got.filter((topic) => !topic.startsWith('queue/later/')).slice(0, messages),
+      Array.from({ length: messages }, (_, number) => `queue/${number}`),
+    )
+    assert.equal((await place.rows('--kind', 'retained')).length, messages)
+    daemon.kill('SIGTERM')
+    assert.equal(await daemon.ended(), 0)
+  })
+}
+
+test('stat, verify and dump tell the same of a running and of a stopped instance', async (t) => {
+  const place = new StorePlace(t)
+  place.describe('inline')
+  const daemon = await place.serve()
+  await (await fill(place, 30)).endAsync()
+  const running = JSON.parse(await place.text('store', 'stat', '--json'))
+  assert.equal(running.durability, 'os')
+  assert.equal(running.problem, null)
+  assert.deepEqual(running.counts, {
+    sessions: 1,
+    subscriptions: 1,
+    inbound: 0,
+    messages: 30,
+    deliveries: 30,
+    retained: 30,
+  })
+  assert.match(await place.text('store', 'verify'), /^ok: 92 records/)
+  const rows = await place.rows('-i', 'plant')
+  assert.equal(rows.length, 92)
+  assert.equal((await place.rows('--limit', '3', '--kind', 'message')).length, 3)
+  const message = rows.find(({ kind, topic }) => kind === 'message' && topic === 'queue/7')
+  assert.equal(Buffer.from(message.payload, 'base64').toString(), '7')
+  daemon.kill('SIGTERM')
+  assert.equal(await daemon.ended(), 0)
+
+  const stopped = JSON.parse(await place.text('store', 'stat', '-c', place.configFile, '--json'))
+  assert.deepEqual(stopped.counts, running.counts)
+  const later = await place.rows('-c', place.configFile)
+  const withoutTime = ({ detachedAt: _, detachedAtMs: __, ...row }: Record<string, unknown>) => row
+  assert.deepEqual(later.map(withoutTime), rows.map(withoutTime))
+  assert.equal((await place.rows('-c', place.configFile, '--limit', '5')).length, 5)
+})
+
+test('a damaged store: verify names what is wrong, backup refuses it, restore keeps it aside', async (t) => {
+  const place = new StorePlace(t)
+  place.describe('inline')
+  const daemon = await place.serve()
+  await (await fill(place, 100)).endAsync()
+  daemon.kill('SIGTERM')
+  assert.equal(await daemon.ended(), 0)
+  const at = ['-c', place.configFile]
+  const file = place.path('good.backup')
+  await place.text('backup', file, ...at)
+  assert.match(await place.text('store', 'verify', '--file', file), /^ok/)
+
+  const store = join(place.storeFolder, 'store.mdb')
+  const { size } = statSync(store)
+  const descriptor = openSync(store, 'r+')
+  for (let page = 4; page * 4096 < size; page += 2)
+    writeSync(descriptor, Buffer.alloc(64, 0xa5), 0, 64, page * 4096 + 2048)
+  closeSync(descriptor)
+  const found = await place.run('store', 'verify', ...at)
+  assert.equal(found.code, 1)
+  assert.match(found.stdout, /\S/)
+  assert.equal(JSON.parse((await place.run('store', 'verify', '--json', ...at)).stdout).ok, false)
+  const refused = await place.run('backup', place.path('bad.backup'), ...at)
+  assert.match(refused.stderr, /the file is damaged/)
+  assert.equal(existsSync(place.path('bad.backup')), false)
+
+  assert.match((await place.run('restore', file, ...at)).stderr, /has to be confirmed/)
+  const damagedBackup = place.path('cut.backup')
+  writeFileSync(damagedBackup, Buffer.alloc(8192, 1))
+  assert.notEqual((await place.run('restore', damagedBackup, '--yes', ...at)).code, 0)
+  assert.equal((await place.run('store', 'verify', ...at)).code, 1)
+
+  await place.text('restore', file, '--yes', ...at)
+  assert.match(await place.text('store', 'verify', ...at), /^ok/)
+  assert.ok(readdirSync(place.storeFolder).some((name) => name.startsWith('store.replaced-')))
+})
+
+test('nobody looks into a folder that a broker has', async (t) => {
+  const place = new StorePlace(t)
+  place.describe('inline')
+  const daemon = await place.serve()
+  const { code, stderr } = await place.run('store', 'verify', '-c', place.configFile)
+  assert.equal(code, 3)
+  assert.match(stderr, /is in use by the instance plant/)
+  daemon.kill('SIGTERM')
+  assert.equal(await daemon.ended(), 0)
+})
