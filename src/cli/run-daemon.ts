@@ -1,9 +1,7 @@
 // Puts the daemon of this process together: configuration, log, supervisor, admin API.
 import { createAdminServer } from '../admin/admin-server.ts'
 import { createSystemClock } from '../base/clock.ts'
-import { describeOperatorError, type OperatorError } from '../base/errors.ts'
 import type { FleetConfig } from '../config/fleet-config.ts'
-import { checkHost, HostError, readHostFacts } from '../fleet/host-check.ts'
 import { logPath, rotationOf } from '../fleet/running-instance.ts'
 import { createSupervisor } from '../fleet/supervisor.ts'
 import { controlVerbs } from '../instance/control-verbs.ts'
@@ -12,6 +10,7 @@ import { createLog } from '../observe/log.ts'
 import { LogFile } from '../observe/log-file.ts'
 import { createServiceNotifier } from '../transport/service-notify.ts'
 import type { ExitCode } from './exit-codes.ts'
+import { expectHost } from './expect-host.ts'
 import { FleetDaemon } from './fleet-daemon.ts'
 import { runForeground } from './foreground.ts'
 import { removePidFile, writePidFile } from './pid-file.ts'
@@ -70,16 +69,6 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
     logFile?.setRotation(rotationOf(first.config.log))
     if (isInlineAlone) log.setLevel(first.config.log.level)
   })
-  const checkThisHost = async (): Promise<void> => {
-    const findings = await checkHost(loaded, readHostFacts(), process.platform, [fleet.admin.listen])
-    const errors: OperatorError[] = []
-    for (const { severity, error } of findings) {
-      if (severity === 'error') errors.push(error)
-      else log.warn(describeOperatorError(error))
-    }
-    const [first, ...others] = errors
-    if (first !== undefined) throw new HostError([first, ...others])
-  }
   let requestStop = (_reason: string) => {}
   const stopRequested = new Promise<string>((resolve) => {
     requestStop = resolve
@@ -109,7 +98,7 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
     changes,
     log,
     pid: process.pid,
-    checkHost: checkThisHost,
+    checkHost: () => expectHost(loaded, process.platform, log),
     readAgain: () => read(null),
     reopenLog: logFile === null ? null : () => logFile.reopen(),
   })

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
-import { createSystemClock } from '../base/clock.ts'
+import { type Clock, createSystemClock } from '../base/clock.ts'
 import { lockDirectory } from './directory-lock.ts'
 
 const options = (directory: string, holder = 'the instance a') => ({
@@ -17,6 +17,21 @@ const options = (directory: string, holder = 'the instance a') => ({
   platform: process.platform,
   clock: createSystemClock(),
 })
+
+/** On which every limit has passed by the next look. */
+class HurryingClock implements Clock {
+  #nowMs = 0
+  monotonicMs(): number {
+    this.#nowMs += 60_000
+    return this.#nowMs
+  }
+  wallMs(): number {
+    return 0
+  }
+  every(): () => void {
+    return () => {}
+  }
+}
 
 async function inFolder(body: (folder: string) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'atoll-lock-'))
@@ -40,6 +55,25 @@ test('one holds it, the second learns who; released, nothing is left and it can 
     lock.release()
     assert.deepEqual(readdirSync(folder), [])
     ;(await lockDirectory(options(folder, 'the instance b'))).release()
+  }))
+
+test('a holder that stops is waited for', () =>
+  inFolder(async (folder) => {
+    const lock = await lockDirectory(options(folder))
+    lock.announceEnd()
+    let isTaken = false
+    const next = lockDirectory(options(folder, 'the instance b')).then((taken) => {
+      isTaken = true
+      return taken
+    })
+    // Long enough for a refusal, which takes no longer than this.
+    await assert.rejects(lockDirectory({ ...options(folder), clock: new HurryingClock() }), {
+      code: 'directory-locked',
+    })
+    assert.equal(isTaken, false)
+    lock.release()
+    ;(await next).release()
+    assert.deepEqual(readdirSync(folder), [])
   }))
 
 test('of many who want it at once exactly one gets it', () =>

@@ -4,6 +4,7 @@
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { bindUnixSocket } from '../transport/unix-socket.ts'
@@ -21,6 +22,8 @@ export interface DirectoryLockOptions {
 }
 
 export interface DirectoryLock {
+  /** The holder stops by itself: whoever asks for the directory from now on waits for that. */
+  announceEnd(): void
   /** Harmless when called again. */
   release(): void
 }
@@ -31,27 +34,49 @@ export interface LockHolder {
   holder: string
   /** ISO 8601. */
   since: string
+  /** It stops, and lets go by itself. */
+  isEnding: boolean
 }
 
 const socketName = '.lock'
 const textName = 'lock'
 const answerLimitBytes = 4096
 const answerTimeLimitMs = 1000
+/** Longest wait for a holder that stops, as the host processes of a daemon that was killed do. */
+const endTimeLimitMs = 20_000
+const endPollMs = 50
 const callerLimit = 16
 const backlog = 64
 /** From this length on the private directory in which a socket is made first may not fit into its address. */
 const longDirectoryBytes = 60
 
-/** @throws OperatorError `directory-locked`, naming the holder; `listen-failed` when no lock can be made there */
+/**
+ * Waits for a holder that stops.
+ * @throws OperatorError `directory-locked`, naming the holder; `listen-failed` when no lock can be made there
+ */
 export async function lockDirectory(options: DirectoryLockOptions): Promise<DirectoryLock> {
+  const { clock } = options
+  const endAtMs = clock.monotonicMs() + endTimeLimitMs
+  for (;;) {
+    try {
+      return await tryLock(options)
+    } catch (error) {
+      if (!(error instanceof HeldError && error.isEnding) || clock.monotonicMs() > endAtMs) throw error
+    }
+    await wait(endPollMs)
+  }
+}
+
+async function tryLock(options: DirectoryLockOptions): Promise<DirectoryLock> {
   const { directory, holder, key, pid, platform, clock } = options
   const descriptor = needsShortcut(options) ? openSync(directory, 'r') : null
   const near = descriptor === null ? directory : `/proc/self/fd/${descriptor}`
-  const us: LockHolder = { pid, holder, since: new Date(clock.wallMs()).toISOString() }
-  const text = `${JSON.stringify(us)}\n`
+  const us: LockHolder = { pid, holder, since: new Date(clock.wallMs()).toISOString(), isEnding: false }
+  const text = () => `${JSON.stringify(us)}\n`
   const server = createServer((socket) => {
     socket.on('error', () => {})
-    socket.end(text)
+    // What came at the same time may be the reason to stop.
+    setImmediate(() => socket.end(text()))
     socket.resume()
   })
   server.maxConnections = callerLimit
@@ -72,9 +97,12 @@ export async function lockDirectory(options: DirectoryLockOptions): Promise<Dire
     })
     server.on('error', () => {})
     const textPath = join(near, textName)
-    writeFileSync(textPath, text, { mode: 0o644 })
+    writeFileSync(textPath, text(), { mode: 0o644 })
     let isReleased = false
     return {
+      announceEnd() {
+        us.isEnding = true
+      },
       release() {
         if (isReleased) return
         isReleased = true
@@ -99,13 +127,22 @@ function needsShortcut({ directory, platform }: DirectoryLockOptions): boolean {
   return platform === 'linux' && Buffer.byteLength(directory) > longDirectoryBytes
 }
 
-function heldBy({ directory, key }: DirectoryLockOptions, who: LockHolder | null, cause: unknown): OperatorError {
+function heldBy({ directory, key }: DirectoryLockOptions, who: LockHolder | null, cause: unknown): HeldError {
   const shown = who === null ? 'another process' : `${who.holder} (process ${who.pid}, since ${who.since})`
-  return new OperatorError('directory-locked', `the directory ${directory} is in use by ${shown}`, {
-    place: { key },
-    fix: 'stop that one first, or give each its own directory',
-    cause,
-  })
+  return new HeldError(`the directory ${directory} is in use by ${shown}`, key, who?.isEnding ?? false, cause)
+}
+
+class HeldError extends OperatorError {
+  readonly isEnding: boolean
+
+  constructor(message: string, key: string, isEnding: boolean, cause: unknown) {
+    super('directory-locked', message, {
+      place: { key },
+      fix: 'stop that one first, or give each its own directory',
+      cause,
+    })
+    this.isEnding = isEnding
+  }
 }
 
 function renamed(error: unknown, near: string, directory: string): unknown {
@@ -152,9 +189,9 @@ function parseHolder(text: string): LockHolder | null {
   try {
     const value: unknown = JSON.parse(text)
     if (typeof value !== 'object' || value === null) return null
-    const { pid, holder, since } = value as Partial<Record<keyof LockHolder, unknown>>
+    const { pid, holder, since, isEnding } = value as Partial<Record<keyof LockHolder, unknown>>
     if (typeof pid !== 'number' || typeof holder !== 'string' || typeof since !== 'string') return null
-    return { pid, holder: printable(holder), since: printable(since) }
+    return { pid, holder: printable(holder), since: printable(since), isEnding: isEnding === true }
   } catch {
     return null
   }

@@ -149,6 +149,7 @@ class LockedInstance implements RunningInstance {
   }
 
   async stop(): Promise<void> {
+    this.#lock.announceEnd()
     try {
       await this.#instance.stop()
       this.#log.info('stopped')

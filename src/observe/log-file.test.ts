@@ -57,6 +57,20 @@ test('a file is turned over before it grows beyond its size, and only so many ar
     assert.equal(readFileSync(`${path}.2`, 'utf8'), 'bbbbbb\n')
   }))
 
+test('a new rotation counts from the next line on', () =>
+  inFolder(async (folder, path) => {
+    const file = new LogFile(path, new ManualClock(), { sizeBytes: 0, ageSeconds: 0, keptFiles: 0 })
+    for (const line of ['aaaaaa', 'bbbbbb', 'cccccc']) {
+      if (line === 'cccccc') file.setRotation({ sizeBytes: 10, ageSeconds: 0, keptFiles: 1 })
+      file.write(line)
+      await file.flush()
+    }
+    await file.close()
+    assert.equal(readFileSync(`${path}.1`, 'utf8'), 'aaaaaa\nbbbbbb\n')
+    assert.equal(readFileSync(path, 'utf8'), 'cccccc\n')
+    assert.deepEqual(readdirSync(folder).sort(), ['x.log', 'x.log.1'])
+  }))
+
 test('a file is turned over when it is old', () =>
   inFolder(async (folder, path) => {
     const clock = new ManualClock(Date.now())

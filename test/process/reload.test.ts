@@ -45,6 +45,20 @@ test('a new limit counts from the reload on', async (t) => {
   assert.deepEqual(await subscriber.subscribe(['a', 'b']), [0, 0x97])
 })
 
+test('the level of the log counts from the reload on', async (t) => {
+  const workplace = new Workplace(t)
+  const configure = (level: string) =>
+    workplace.configure({ listeners: { local: `unix://${workplace.socketPath}` }, log: { level } })
+  configure('info')
+  const daemon = await workplace.start().ready()
+  daemon.kill('SIGUSR1')
+  configure('debug')
+  await daemon.reload()
+  assert.doesNotMatch(daemon.stdout, /log files reopened/)
+  daemon.kill('SIGUSR1')
+  await daemon.said(/ debug log files reopened/)
+})
+
 test('a broken configuration leaves everything in force, and the log names file and line', async (t) => {
   const workplace = new Workplace(t)
   workplace.configure({ listeners: { local: `unix://${workplace.socketPath}` } })
