@@ -25,17 +25,13 @@ const firstMatch = (command, args, pattern) => {
   return `${stdout}${stderr}`.match(pattern)?.[1] ?? '?'
 }
 
-// Each: how it is found, its version, its transports, and the command with the text of its configuration file.
-const BROKERS = {
-  mosquitto: {
-    title: 'Mosquitto',
-    transports: ['tcp', 'unix'],
-    find: () => programPath('mosquitto'),
-    version: (path) => firstMatch(path, ['-h'], /version ([\d.]+)/),
-    command: (path, file) => [path, '-c', file],
-    // As root it would change to an account that may not enter our folder.
-    config: ({ port, socket }) => `user ${userInfo().username}
-persistence false
+// As root it would change to an account that may not enter our folder.
+const mosquittoConfig =
+  (persistence) =>
+  ({ port, socket, folder }) =>
+    `user ${userInfo().username}
+${persistence}
+persistence_location ${folder}/
 max_inflight_messages 1000
 max_queued_messages 1000000
 allow_anonymous true
@@ -43,18 +39,16 @@ log_type error
 log_dest stderr
 listener ${port} 127.0.0.1
 listener 0 ${socket}
-`,
-  },
-  atoll: {
-    title: 'AtollMQ',
-    transports: ['tcp', 'unix'],
-    find: (atollMain) => [resolve(root, atollMain)].find((path) => existsSync(path)),
-    version: () => packageVersion('package.json'),
-    command: (path, file) => [process.execPath, path, 'start', '-c', file],
-    config: ({ port, socket, folder }) => `dataDir: ${folder}/data
+`
+
+const atollConfig =
+  (durability) =>
+  ({ port, socket, folder }) =>
+    `dataDir: ${folder}/data
 runDir: ${folder}/run
 logDir: ${folder}/log
-durability: memory
+durability: ${durability}
+isolation: inline
 log: { level: error }
 listeners:
   tcp: { address: "tcp://127.0.0.1:${port}", maxConnections: 30000 }
@@ -71,7 +65,26 @@ limits:
   retainedMessages: 2000000
   retainedBytes: 1GiB
   sessions: 30000
-`,
+`
+
+// Each: how it is found, its version, its transports, and the command with the text of its configuration file.
+// Those with a `set` take part in the scenarios of that set alone.
+const BROKERS = {
+  mosquitto: {
+    title: 'Mosquitto',
+    transports: ['tcp', 'unix'],
+    find: () => programPath('mosquitto'),
+    version: (path) => firstMatch(path, ['-h'], /version ([\d.]+)/),
+    command: (path, file) => [path, '-c', file],
+    config: mosquittoConfig('persistence false'),
+  },
+  atoll: {
+    title: 'AtollMQ',
+    transports: ['tcp', 'unix'],
+    find: (atollMain) => [resolve(root, atollMain)].find((path) => existsSync(path)),
+    version: () => packageVersion('package.json'),
+    command: (path, file) => [process.execPath, path, 'start', '-c', file],
+    config: atollConfig('memory'),
   },
   aedes: {
     title: 'Aedes',
@@ -122,12 +135,29 @@ log { to = [console], level = error }
   },
 }
 
-/** Brokers that are installed: [{ name, title, version, transports, path }], Mosquitto, the base of all ratios, first. */
+const variant = (name, title, config) => ({ ...BROKERS[name], title, set: 'durable', config })
+
+// Every change asks for a save of the whole database: as near as it comes to writing before it acknowledges, which it never does.
+BROKERS['mosquitto-disk'] = variant(
+  'mosquitto',
+  'Mosquitto, persistent',
+  mosquittoConfig('persistence true\nautosave_interval 1\nautosave_on_changes true'),
+)
+BROKERS['mosquitto-autosave'] = variant(
+  'mosquitto',
+  'Mosquitto, saved every second',
+  mosquittoConfig('persistence true\nautosave_interval 1'),
+)
+BROKERS['atoll-os'] = variant('atoll', 'AtollMQ os', atollConfig('os'))
+BROKERS['atoll-fsync'] = variant('atoll', 'AtollMQ fsync', atollConfig('fsync'))
+
+/** Brokers that are installed: [{ name, title, version, transports, path, set }], Mosquitto, the base of all ratios, first. */
 export const installedBrokers = (atollMain) =>
   Object.entries(BROKERS).flatMap(([name, broker]) => {
     const path = broker.find(atollMain)
     if (!path) return []
-    return [{ name, path, title: broker.title, version: broker.version(path), transports: broker.transports }]
+    const { title, transports, set } = broker
+    return [{ name, path, title, version: broker.version(path), transports, set }]
   })
 
 export const brokerNames = Object.keys(BROKERS)
@@ -143,7 +173,7 @@ export const freePort = async () => {
 }
 
 /** CONNECT and its answer: true once the broker greets. */
-const isGreeting = (address) =>
+export const isGreeting = (address) =>
   new Promise((resolve) => {
     const socket = net.connect(address)
     const finish = (is) => {
@@ -157,7 +187,8 @@ const isGreeting = (address) =>
     socket.write(Buffer.from('101000044d5154540402003c000470726f62', 'hex'))
   })
 
-const childrenOf = async (pid) => {
+/** Process ids below this one. */
+export const childrenOf = async (pid) => {
   const lists = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '')
   const children = lists.split(' ').filter(Boolean).map(Number)
   return [...children, ...(await Promise.all(children.map(childrenOf))).flat()]
@@ -171,7 +202,7 @@ export const startBroker = async ({ name, path }, core) => {
   const broker = BROKERS[name]
   const folder = await mkdtemp(join(tmpdir(), 'atoll-bench-'))
   const place = { folder, port: await freePort(), socket: join(folder, 'mqtt.sock') }
-  const file = join(folder, name === 'atoll' ? 'atoll.yaml' : `${name}.conf`)
+  const file = join(folder, name.startsWith('atoll') ? 'atoll.yaml' : `${name}.conf`)
   await writeFile(file, broker.config(place))
   const taskset = programPath('taskset')
   const [command, ...args] = [...(taskset ? [taskset, '-c', core] : []), ...broker.command(path, file, place)]

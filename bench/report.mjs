@@ -83,7 +83,7 @@ const comparison = (runs, brokers) => {
         ? [
             targetText(target, target.floor, figure),
             targetText(target, target.aim, figure),
-            verdictOf(target, figure, all[SUBJECT]?.[key], base),
+            verdictOf(target, figure, all[target.broker ?? SUBJECT]?.[key], base),
           ]
         : ['', '', '']
       return [scenario.name, transport, figure.title, ...cells, ...ends]

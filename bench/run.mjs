@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { brokerNames, installedBrokers, startBroker } from './brokers.mjs'
 import { measureCeiling } from './ceiling.mjs'
+import { measureFleet } from './fleet.mjs'
 import { compileGenerator, runGenerator } from './generator.mjs'
 import { cores, machine } from './measure.mjs'
 import { progressLine, report } from './report.mjs'
@@ -11,6 +12,8 @@ import { scenarios } from './scenarios.mjs'
 
 const usage = `npm run bench [-- NAMES… OPTIONS]
   NAMES                 scenarios by name or letter; all of them if none is given
+  durable               the scenarios of persistent sessions: durability memory, os, fsync; Mosquitto without and with persistence
+  fleet                 what many instances cost in one daemon
   ceiling               how fast the load generator itself is, per scenario
   --list                the scenarios
   --quick               small sizes, one short run each: under two minutes
@@ -63,9 +66,12 @@ const readOptions = (argv) => {
     throw new UsageError(`--mqtt ${values.mqtt}: 3.1.1 or 5 is needed`)
   }
   const wantsCeiling = positionals.includes('ceiling')
+  const wantsFleet = positionals.includes('fleet')
   const chosen = positionals
-    .filter((name) => name !== 'ceiling')
-    .map((name) => {
+    .filter((name) => name !== 'ceiling' && name !== 'fleet')
+    .flatMap((name) => {
+      const ofSet = scenarios.filter(({ set, isSlow }) => set === name && !isSlow)
+      if (ofSet.length) return ofSet
       const found = scenarios.find((one) => one.name === name || one.letter === name.toUpperCase())
       if (!found) throw new UsageError(`${name}: no such scenario; --list shows them`)
       return found
@@ -79,8 +85,10 @@ const readOptions = (argv) => {
     help: values.help,
     list: values.list,
     wantsCeiling,
-    chosen: chosen.length ? chosen : scenarios.filter(({ isSlow }) => !(isQuick && isSlow)),
-    isAll: !chosen.length,
+    wantsFleet,
+    chosen: chosen.length ? chosen : scenarios.filter(({ set, isSlow }) => !set && !(isQuick && isSlow)),
+    names: positionals,
+    isAll: !positionals.length,
     isQuick,
     brokers,
     atollMain: values.atoll,
@@ -131,14 +139,7 @@ const rounded = (_key, value) => (typeof value === 'number' ? Number(value.toPre
 const keep = (outcome, options) => {
   const folder = new URL('results/', import.meta.url)
   mkdirSync(folder, { recursive: true })
-  const set = options.isAll
-    ? options.isQuick
-      ? 'quick'
-      : 'full'
-    : options.chosen
-        .map(({ name }) => name)
-        .join('+')
-        .slice(0, 60)
+  const set = options.isAll ? (options.isQuick ? 'quick' : 'full') : options.names.join('+').slice(0, 60)
   const file = fileURLToPath(new URL(`${outcome.date.slice(0, 10)}-${set}.json`, folder))
   const lines = outcome.runs.map((run) => JSON.stringify(run, rounded)).join(',\n')
   writeFileSync(file, `${JSON.stringify({ ...outcome, runs: undefined }).slice(0, -1)},"runs":[\n${lines}\n]}\n`)
@@ -173,7 +174,10 @@ const compare = async (options, program) => {
     transportsOf(scenario, options).flatMap((transport) =>
       Array.from({ length: scenario.once ? 1 : options.repeat }, () =>
         brokers
-          .filter((broker) => broker.transports.includes(transport))
+          .filter(
+            ({ name, set, transports }) =>
+              transports.includes(transport) && (!set || set === scenario.set) && !scenario.without?.includes(name),
+          )
           .map((broker) => ({ scenario, transport, broker })),
       ).flat(),
     ),
@@ -193,7 +197,9 @@ const compare = async (options, program) => {
   const outcome = {
     date: new Date().toISOString(),
     machine: machine(),
-    brokers: brokers.map(({ name, title, version }) => ({ name, title, version })),
+    brokers: brokers
+      .filter(({ name }) => runs.some((run) => run.broker === name))
+      .map(({ name, title, version }) => ({ name, title, version })),
     options: { seconds, repeat, isQuick, isSpinning, mqtt },
     runs,
   }
@@ -206,6 +212,11 @@ const compare = async (options, program) => {
 const abandon = () => {
   isAbandoned = true
   current?.stop()
+}
+
+const track = (broker) => {
+  current = broker
+  return broker
 }
 
 const main = async () => {
@@ -222,6 +233,7 @@ const main = async () => {
   if (options.wantsCeiling) return measureCeiling(options, program)
   process.once('SIGINT', abandon)
   process.once('SIGTERM', abandon)
+  if (options.wantsFleet) return measureFleet(options, program, keep, track)
   await compare(options, program)
 }
 

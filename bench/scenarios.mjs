@@ -31,7 +31,7 @@ const flow = (options) => async (run) => {
   const { seconds, warmup } = run
   const result = await run.generate('flow', { ...options, seconds, warmup })
   const figures = spanFigures(result.flow, result)
-  const latency = result.latencyMicros
+  const latency = result.latencyMicros // of messages, or of acknowledgements
   return latency ? { ...figures, p50Micros: latency.p50, p99Micros: latency.p99 } : figures
 }
 
@@ -236,7 +236,63 @@ const empty = async (run) => {
   return { readyMs: run.readyMs, pssBytes, rssBytes, faults: 0 }
 }
 
-/** In the order in which they run. `once`: too long, or too steady, to be repeated. */
+const pairs = { pubs: 4, subs: 4, topics: 4, perWrite: 16, window: 250, persistent: true }
+
+/** Ten sessions are away while `messages` are stored for them at QoS 1, then they come back. */
+const offline = (messages) => async (run) => {
+  const count = (run.isQuick ? messages / 5 : messages) / 10
+  const before = await memoryOf(run.pids)
+  let after
+  const options = { subs: 10, count, rounds: 1, window: 500, perWrite: 16, hold: 'queued' }
+  const { storm0, store0, ...result } = await run.generate('storm', options, async () => {
+    after = await settledMemoryOf(run.pids)
+  })
+  return {
+    storesPerCpuSecond: perCpuSecond(store0),
+    storesPerSecond: store0.count / store0.seconds,
+    bytesPerQueued: (after.rssBytes - before.rssBytes) / store0.count,
+    deliveriesPerCpuSecond: perCpuSecond(storm0),
+    drainPerSecond: storm0.count / storm0.seconds,
+    sessionsMissing: result.sessionsMissing,
+    faults: faults(result),
+  }
+}
+
+// Brokers that write to the disk beside themselves without it. Sessions are persistent; subscribers are online unless it says otherwise.
+const durable = [
+  {
+    name: 'durable-qos1',
+    title: 'pair, QoS 1, persistent sessions',
+    headlines: ['perCpuSecond', 'wallPerSecond'],
+    measure: flow({ ...pairs, qos: 1 }),
+  },
+  {
+    name: 'durable-qos2',
+    title: 'pair, QoS 2, persistent sessions',
+    headlines: ['perCpuSecond', 'wallPerSecond'],
+    measure: flow({ ...pairs, qos: 2 }),
+  },
+  ...[1, 10].map((thousands) => ({
+    name: `ack-${thousands}k`,
+    title: `PUBLISH to PUBACK, ${thousands} 000 messages/s at even intervals`,
+    headlines: ['p50Micros', 'p99Micros', 'perCpuSecond'],
+    measure: flow({ rate: thousands * 1_000, spin: true, ackLatency: true, qos: 1, persistent: true }),
+  })),
+  ...[
+    ['offline', 100_000],
+    ['offline-1m', 1_000_000],
+  ].map(([name, messages]) => ({
+    name,
+    title: `${messages} messages wait for 10 sessions`,
+    once: true,
+    isSlow: messages === 1_000_000,
+    without: ['mosquitto-disk'], // the whole queue for every few messages: minutes
+    headlines: ['storesPerCpuSecond', 'storesPerSecond', 'bytesPerQueued', 'deliveriesPerCpuSecond', 'drainPerSecond'],
+    measure: offline(messages),
+  })),
+].map((scenario) => ({ ...scenario, set: 'durable', transports: TCP }))
+
+/** In the order in which they run. `set`: they run only when asked for. `once`: too long, or too steady, to be repeated. */
 export const scenarios = [
   ...flows,
   latency,
@@ -289,6 +345,7 @@ export const scenarios = [
     headlines: ['readyMs', 'pssBytes'],
     measure: empty,
   },
+  ...durable,
 ]
 
 /** How a figure is called, written and judged. `ratio`: it is compared with Mosquitto's. */
@@ -308,6 +365,9 @@ export const figures = {
   },
   storesPerCpuSecond: { title: 'stored per broker CPU second', unit: 'count', better: 'higher', ratio: true },
   deliveriesPerCpuSecond: { title: 'delivered per broker CPU second', unit: 'count', better: 'higher', ratio: true },
+  storesPerSecond: { title: 'stored/s', unit: 'count', better: 'higher', ratio: true },
+  drainPerSecond: { title: 'delivered/s', unit: 'count', better: 'higher', ratio: true },
+  bytesPerQueued: { title: 'RSS per waiting message', unit: 'B', better: 'lower', ratio: true },
   bytesPerRetained: { title: 'RSS per retained message', unit: 'B', better: 'lower', ratio: true },
   stormSeconds: { title: 'until all is received', unit: 's', better: 'lower', ratio: true },
   stormCpuSeconds: { title: 'broker CPU until all is received', unit: 's', better: 'lower', ratio: true },

@@ -38,7 +38,7 @@ static struct {
   const char *mode, *address, *pids, *subscribe, *publish, *hold;
   u32 mqtt, pubs, subs, topics, qos, sub_qos, per_write, window, payload, rate, count, concurrency, rounds, stopped;
   double seconds, warmup;
-  bool spin, latency;
+  bool spin, latency, ack_latency, persistent;
 } opt = {
     .mode = "flow", .address = "tcp:127.0.0.1:1883", .pids = "", .subscribe = "own", .publish = "own", .hold = "",
     .mqtt = 4, .pubs = 1, .subs = 1, .topics = 1, .qos = 0, .sub_qos = 9, .per_write = 1, .window = 256, .payload = 64, .rate = 0,
@@ -89,6 +89,8 @@ static void read_options(int argc, char **argv) {
     if (strncmp(argv[i], "--", 2)) fail("%s: an option is needed here", argv[i]);
     if (!strcmp(key, "spin")) { opt.spin = true; continue; }
     if (!strcmp(key, "latency")) { opt.latency = true; continue; }
+    if (!strcmp(key, "ack-latency")) { opt.ack_latency = true; continue; }
+    if (!strcmp(key, "persistent")) { opt.persistent = true; continue; }
     if (i + 1 == argc) fail("--%s: unknown, or its value is missing", key);
     const char *text = argv[++i];
     bool known = false;
@@ -194,6 +196,7 @@ typedef struct conn {
   u16 next_id, receive_maximum;
   u32 unacked, topic_at;
   u8 *id_state; // 0 free, 1 PUBLISH sent, 2 PUBREL sent
+  u64 *id_sent; // when its PUBLISH was sent; only with --ack-latency
   u64 sent, settled; // messages; deliveries seen or known to be lost
 } conn;
 
@@ -290,6 +293,7 @@ static void make_conns(u32 subs, u32 pubs, u32 stopped) {
     c->role = i < subs ? 's' : i < subs + pubs ? 'p' : 'x';
     c->index = i < subs ? i : i < subs + pubs ? i - subs : i - subs - pubs;
     if (c->role == 'p') c->id_state = allocate(65536, 1);
+    if (c->role == 'p' && opt.ack_latency) c->id_sent = allocate(65536, sizeof *c->id_sent);
   }
 }
 
@@ -486,6 +490,7 @@ static void append_messages(conn *c, u32 count) {
     if (opt.qos) {
       u16 id = free_id(c);
       c->id_state[id] = 1;
+      if (c->id_sent) c->id_sent[id] = stamp;
       at[id_offset] = (u8)(id >> 8);
       at[id_offset + 1] = (u8)id;
     }
@@ -614,6 +619,7 @@ static void on_packet(conn *c, const u8 *packet, const u8 *body, const u8 *end) 
   case 7:
     if (!c->id_state || c->id_state[id] != (packet[0] >> 4 == 4 ? 1 : 2)) fail("connection %c%u: an acknowledgement of %u that was not asked for", c->role, c->index, id);
     if (end - body > 2 && body[2] >= 0x80) refused++;
+    if (c->id_sent && is_measuring) record(read_at - c->id_sent[id]);
     c->id_state[id] = 0;
     c->unacked--;
     return;
@@ -658,7 +664,7 @@ static void on_readable(conn *c) {
     fail("connection %c%u: %s", c->role, c->index, n ? strerror(errno) : "closed by the broker");
   }
   if (is_quick_ack) setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &(int){1}, sizeof(int));
-  if (opt.latency) read_at = now_ns();
+  if (opt.latency || opt.ack_latency) read_at = now_ns();
   const u8 *at = read_buffer, *end = read_buffer + kept + n;
   while (end - at >= 2) {
     u32 length = 0, used = 1, shift = 0;
@@ -821,8 +827,11 @@ static void flow(void) {
   make_conns(opt.subs, opt.pubs, opt.stopped);
   if (subscribing == MIX) stride = 7919;
   prepare_messages();
+  is_clean = !opt.persistent;
+  is_quick_ack = is_tcp && opt.ack_latency; // as in publish_all: not the broker's delay, or not its alone
   subscribe_last = opt.subs;
   open_many(0, opt.subs);
+  sessions_missing = 0; // they are new
   moment subscribing_since = take_moment();
   turn_until(&subscribed, opt.subs, "subscribers");
   moment subscribing_until = take_moment();
@@ -983,9 +992,11 @@ static void storm(void) {
   open_many(opt.subs, opt.subs + 1);
   u64 goal = 0;
   u32 concurrency = opt.concurrency;
-  moment storms[100][2];
+  moment storms[100][2], stores[100][2];
   for (u32 round = 0; round < opt.rounds; round++) {
+    stores[round][0] = take_moment();
     publish_all(&conns[opt.subs], opt.subs * opt.count);
+    stores[round][1] = take_moment();
     goal += opt.subs * opt.count;
     hold("queued");
     opt.concurrency = opt.subs;
@@ -1004,6 +1015,8 @@ static void storm(void) {
     char name[16];
     snprintf(name, sizeof name, "storm%u", round);
     print_span(name, storms[round][0], storms[round][1], opt.subs * opt.count);
+    snprintf(name, sizeof name, "store%u", round);
+    print_span(name, stores[round][0], stores[round][1], opt.subs * opt.count);
   }
   end_result();
 }
