@@ -10,7 +10,7 @@ export function closestName(typed: string, names: Iterable<string>): string | nu
   for (const name of names) {
     const known = name.toLowerCase()
     const isLonger = known.length >= 3 && wanted.startsWith(known)
-    const isBeginning = wanted.length >= 3 && known.startsWith(wanted)
+    const isBeginning = wanted.length >= 3 && known.startsWith(wanted) && !known.includes('.', wanted.length)
     const apart = isLonger || isBeginning ? 1 : distance(wanted, known)
     if (apart < bestDistance) {
       best = name

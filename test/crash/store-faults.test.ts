@@ -130,7 +130,7 @@ test('a data directory that cannot be written: the start is refused, and says wh
   await place.kill()
   run('mount', '-o', 'remount,ro', place.broker.dataFolder)
   await assert.rejects(place.broker.start(), (error: Error) => {
-    assert.match(error.message, /read-only|cannot be written|not writable|EROFS/i)
+    assert.match(error.message, /may not write in/)
     assert.ok(error.message.includes(place.broker.dataFolder), error.message)
     return true
   })
