@@ -186,6 +186,14 @@ export class Instance {
     const { openLmdbStore } = await import('../storage/lmdb-store.ts')
     const { restore } = await import('../broker/restore.ts')
     this.#store = await openLmdbStore({ directory: join(dataDir, 'store'), durability, clock })
+    const { networkFileSystemOf } = await import('../storage/network-file-system.ts')
+    const fileSystem = await networkFileSystemOf(dataDir, this.#environment.platform)
+    if (fileSystem !== null) {
+      log.warn('the data is on a network file system, which does not keep what durability promises', {
+        dataDir,
+        fileSystem,
+      })
+    }
     const { recovery } = this.#store
     if (recovery !== null) {
       const { setAside, rescued, lost } = recovery
