@@ -1,13 +1,12 @@
 // The examples that are configurations, and the container: checked as their readers would, and two of the fleets run.
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { parse } from 'yaml'
 import { publish } from '../kit/wire.ts'
 import { Workplace } from '../process/daemon.ts'
+import { freePorts } from '../process/free-ports.ts'
 import { projectFolder, runProgram } from '../process/run-program.ts'
 
 const folder = join(projectFolder, 'examples')
@@ -118,23 +117,3 @@ test('what the image is made of is sent to the builder', () => {
   assert.deepEqual([...new Set(copied)].sort(), sent.sort())
   for (const path of copied) assert.ok(existsSync(join(projectFolder, path)), path)
 })
-
-/** The first of so many ports in a row that nobody has. */
-async function freePorts(count: number): Promise<number> {
-  for (let first = 20_000 + (process.pid % 100) * 100; first < 32_000; first += count) {
-    const isFree = []
-    for (let port = first; port < first + count; port++) {
-      const server = createServer()
-      server.listen(port, '127.0.0.1')
-      isFree.push(
-        await once(server, 'listening').then(
-          () => true,
-          () => false,
-        ),
-      )
-      await new Promise((resolve) => server.close(resolve))
-    }
-    if (isFree.every(Boolean)) return first
-  }
-  return assert.fail('no free ports')
-}
