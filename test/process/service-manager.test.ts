@@ -53,6 +53,32 @@ test('sockets that are handed over serve, from before the start until after the 
   assert.ok(existsSync(workplace.socketPath))
 })
 
+test('each instance of a fleet takes the sockets that it names, in a process of its own', async (t) => {
+  const workplace = new Workplace(t)
+  const first = await listeningSocket({ port: 0, host: '127.0.0.1' })
+  const second = await listeningSocket({ port: 0, host: '127.0.0.1' })
+  workplace.configure({
+    instances: { a: { listeners: { tcp: 'fd:first' } }, b: { listeners: { tcp: 'fd:second' } } },
+  })
+  const daemon = workplace.start({
+    descriptors: [first.descriptor, second.descriptor],
+    environment: { LISTEN_FDS: '2', LISTEN_FDNAMES: 'first:second' },
+  })
+  first.release()
+  second.release()
+  await daemon.said(/ ready instances=2 ready=2 /)
+  const ofFirst = await workplace.client({ port: first.port })
+  await ofFirst.subscribe(['#'])
+  const ofSecond = await workplace.client({ port: second.port })
+  await ofSecond.subscribe(['#'])
+  ofFirst.send(publish({ level: 5, topic: 'a', payload: 'first' }))
+  assert.equal((await ofFirst.expect('PUBLISH')).payload.toString(), 'first')
+  ofSecond.send(publish({ level: 5, topic: 'a', payload: 'second' }))
+  assert.equal((await ofSecond.expect('PUBLISH')).payload.toString(), 'second')
+  daemon.kill('SIGTERM')
+  assert.equal(await daemon.ended(), 0)
+})
+
 test('a socket that was not handed over is named, with what was', async (t) => {
   const workplace = new Workplace(t)
   const tcp = await listeningSocket({ port: 0, host: '127.0.0.1' })
