@@ -1,7 +1,7 @@
 // The operations on the fleet and on its instances as a whole. Each is a few calls of the supervisor; what they change is done
 // one at a time, and taken back as a whole when it fails.
 import { rmSync } from 'node:fs'
-import { sep } from 'node:path'
+import { join, sep } from 'node:path'
 import * as z from 'zod'
 import { OperatorError } from '../base/errors.ts'
 import { ConfigError } from '../config/config-error.ts'
@@ -13,6 +13,7 @@ import type { MemberChange, MemberStatus } from '../fleet/fleet.ts'
 import { addressGrammar } from '../instance/address-grammar.ts'
 import { type AdminContext, type AdminRoute, route } from './admin-route.ts'
 import { describeMember } from './describe-member.ts'
+import { backupMember, beginWith } from './instance-data.ts'
 
 const nothing = z.strictObject({})
 const file = z
@@ -27,6 +28,13 @@ const wait = z
   .default(true)
   .describe('Whether to answer only when the state is reached; otherwise failures are in the log and in the status')
 const save = z.boolean().default(false).describe('Whether it is kept for the next start of the daemon')
+const data = z
+  .string()
+  .startsWith('/')
+  .max(4096)
+  .nullable()
+  .default(null)
+  .describe('Absolute path of a backup that it begins with; null for nothing')
 const instanceName = z.string().regex(namePattern, 'expected letters, digits, - and _, at most 64')
 const settings = z
   .record(z.string().max(200), z.unknown())
@@ -57,7 +65,7 @@ export const fleetRoutes: readonly AdminRoute[] = [
   route(
     'instances.create',
     'Creates an instance that no file describes, and starts it.',
-    z.strictObject({ name: instanceName, template: z.string().max(64).nullable().default(null), settings, save }),
+    z.strictObject({ name: instanceName, template: z.string().max(64).nullable().default(null), settings, save, data }),
     createInstance,
   ),
   route(
@@ -70,6 +78,7 @@ export const fleetRoutes: readonly AdminRoute[] = [
         .default({})
         .describe('Addresses that take the place of those of the original'),
       save,
+      withData: z.boolean().default(false).describe('Whether it begins with all that the original keeps on disk'),
     }),
     cloneInstance,
   ),
@@ -166,7 +175,13 @@ async function showInstance(context: AdminContext, name: string): Promise<object
 async function createInstance(
   context: AdminContext,
   _: string,
-  params: { name: string; template: string | null; settings: Record<string, unknown>; save: boolean },
+  params: {
+    name: string
+    template: string | null
+    settings: Record<string, unknown>
+    save: boolean
+    data: string | null
+  },
 ): Promise<MemberStatus | null> {
   const { name, template } = params
   const { fleet, changes } = context
@@ -180,15 +195,16 @@ async function createInstance(
     changes.putInstance(name, document, params.save)
     const described = context.readConfig(null).members.find(({ config }) => config.name === name)
     if (described === undefined) throw new Error(`the configuration does not show the new instance ${name}`)
+    if (params.data !== null) await beginWith(context, described, params.data)
     await applyMember(context, name, described)
     return fleet.memberStatus(name)
   })
 }
 
-function cloneInstance(
+async function cloneInstance(
   context: AdminContext,
   source: string,
-  params: { name: string; listeners: Record<string, string>; save: boolean },
+  params: { name: string; listeners: Record<string, string>; save: boolean; withData: boolean },
 ): Promise<MemberStatus | null> {
   const document = describeMember(memberOf(context, source))
   const listeners = new Map(Object.entries(document.listeners as Record<string, Record<string, unknown>>))
@@ -197,7 +213,18 @@ function cloneInstance(
     listeners.set(name, { ...listener, address })
   }
   const settings = { ...document, listeners: Object.fromEntries(listeners), dataDir: undefined, logDir: undefined }
-  return createInstance(context, '', { name: params.name, template: null, settings, save: params.save })
+  const { name } = params
+  const next = { name, template: null, settings, save: params.save, data: null }
+  if (!params.withData) return await createInstance(context, '', next)
+  const original = memberOf(context, source)
+  const backup = join(original.dataDir, `clone-${name}.backup`)
+  rmSync(backup, { force: true })
+  try {
+    await backupMember(context, original, backup)
+    return await createInstance(context, '', { ...next, data: backup })
+  } finally {
+    rmSync(backup, { force: true })
+  }
 }
 
 /** The path of a socket with the name of the other instance; any other address as it is, for the conflict check to judge. */

@@ -34,7 +34,7 @@ export function registerRestore(program: Command): void {
     .action(restore)
 }
 
-async function backup(file: string, flags: StoreFlags): Promise<void> {
+export async function backup(file: string, flags: StoreFlags): Promise<void> {
   const target = resolve(file)
   const place = await findStore(flags)
   const progress = createProgressLine('backup')

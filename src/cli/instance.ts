@@ -1,5 +1,6 @@
 // `atoll instance …`: the instances of the running fleet, by name or pattern.
 import { readFileSync, writeFileSync } from 'node:fs'
+import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { OperatorError } from '../base/errors.ts'
 import type { MemberChange, MemberStatus } from '../fleet/fleet.ts'
@@ -29,6 +30,7 @@ export function registerInstance(program: Command): void {
     .action(create)
   add('clone <name> <new> [listener=address...]', 'create an instance like another one, with addresses of its own')
     .option('--save', 'keep it for the next start of the daemon')
+    .option('--with-data', 'begin with all that the other one keeps on disk')
     .action(clone)
   for (const verb of ['start', 'stop', 'restart'] as const) {
     add(`${verb} [name...]`, `${verb} instances; names may hold * and ?`)
@@ -48,11 +50,12 @@ export function registerInstance(program: Command): void {
     .option('--purge', 'delete their data as well')
     .option('-y, --yes', 'do not ask')
     .action(remove)
-  add('export <name> [file]', 'write the whole configuration of an instance, to be imported or included').action(
-    exportOne,
-  )
+  add('export <name> [file]', 'write the whole configuration of an instance, to be imported or included')
+    .option('--with-data', 'write what it keeps on disk to FILE.data beside it')
+    .action(exportOne)
   add('import <file>', 'create the instances of a file that export has written')
     .option('--name <name>', 'another name, when the file holds one instance')
+    .option('--with-data', 'begin with what is in FILE.data, when the file holds one instance')
     .option('--save', 'keep them for the next start of the daemon')
     .action(importFile)
   add('logs <name...>', 'print the log of instances')
@@ -102,10 +105,11 @@ async function clone(
   name: string,
   newName: string,
   addresses: string[],
-  flags: AdminFlags & { save?: true },
+  flags: AdminFlags & { save?: true; withData?: true },
 ): Promise<void> {
   const { readSettings } = await import('./setting-arguments.ts')
-  const params = { name: newName, listeners: readSettings(addresses), save: flags.save ?? false }
+  const { save = false, withData = false } = flags
+  const params = { name: newName, listeners: readSettings(addresses), save, withData }
   printState(await openAdmin(flags).call<MemberStatus>('instances.clone', { instance: name, params }), flags)
 }
 
@@ -136,7 +140,12 @@ async function remove(patterns: string[], flags: AdminFlags & { purge?: true; ye
   if (flags.json) printJson(results)
 }
 
-async function exportOne(name: string, file: string | undefined, flags: AdminFlags): Promise<void> {
+async function exportOne(
+  name: string,
+  file: string | undefined,
+  flags: AdminFlags & { withData?: true },
+): Promise<void> {
+  if (flags.withData && file === undefined) throw new OperatorError('usage', '--with-data needs a file')
   const { settings } = await openAdmin(flags).call<{ settings: unknown }>('instances.export', { instance: name })
   const { safeJson } = await import('../admin/safe-json.ts')
   const { stringify } = await import('yaml')
@@ -150,20 +159,36 @@ async function exportOne(name: string, file: string | undefined, flags: AdminFla
       throw new OperatorError('cannot-write', (error as Error).message, { place: { file } })
     }
     if (!flags.json) printLine(`${name} exported to ${escapeText(file)}`)
+    if (flags.withData) {
+      const { backup } = await import('./backup.ts')
+      await backup(`${file}.data`, { ...flags, instance: name })
+    }
   }
 }
 
-async function importFile(file: string, flags: AdminFlags & { name?: string; save?: true }): Promise<void> {
+async function importFile(
+  file: string,
+  flags: AdminFlags & { name?: string; save?: true; withData?: true },
+): Promise<void> {
   const instances = await readInstances(file)
-  if (flags.name !== undefined && instances.length !== 1) {
-    throw new OperatorError('wrong-place', `the file holds ${instances.length} instances, and --name names one`, {
-      place: { file },
-    })
+  if ((flags.name !== undefined || flags.withData) && instances.length !== 1) {
+    throw new OperatorError(
+      'wrong-place',
+      `the file holds ${instances.length} instances, and --name and --with-data are about one`,
+      {
+        place: { file },
+      },
+    )
   }
   const admin = openAdmin(flags)
   const states: MemberStatus[] = []
   for (const [name, settings] of instances) {
-    const params = { name: flags.name ?? name, settings, save: flags.save ?? false }
+    const params = {
+      name: flags.name ?? name,
+      settings,
+      save: flags.save ?? false,
+      data: flags.withData ? resolve(`${file}.data`) : null,
+    }
     states.push(await admin.call<MemberStatus>('instances.create', { params }))
     if (!flags.json) printState(states.at(-1)!, flags)
   }

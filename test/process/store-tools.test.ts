@@ -216,3 +216,29 @@ test('nobody looks into a folder that a broker has', async (t) => {
   daemon.kill('SIGTERM')
   assert.equal(await daemon.ended(), 0)
 })
+
+test('an instance is cloned, exported and imported with what it keeps', async (t) => {
+  const place = new StorePlace(t)
+  place.describe('inline')
+  await place.serve()
+  await (await fill(place, 20)).endAsync()
+  const kept = async (instance: string) => (await place.rows('-i', instance)).filter(({ kind }) => kind !== 'session')
+  const original = await kept('plant')
+  assert.equal(original.length, 61)
+  await place.text('instance', 'clone', 'plant', 'copy', `local=unix://${place.path('copy.sock')}`, '--with-data')
+  assert.deepEqual(await kept('copy'), original)
+  assert.equal(
+    readdirSync(place.path('data/plant')).some((name) => name.startsWith('clone-')),
+    false,
+  )
+
+  const file = place.path('copy.yaml')
+  await place.text('instance', 'export', 'copy', file, '--with-data')
+  await place.text('instance', 'delete', 'copy', '--yes')
+  const refused = await place.run('instance', 'import', file, '--with-data')
+  assert.match(refused.stderr, /there is data of an instance of that name already/)
+  assert.doesNotMatch(await place.text('instance', 'list'), /copy/)
+  rmSync(place.path('data/copy'), { recursive: true })
+  await place.text('instance', 'import', file, '--with-data')
+  assert.deepEqual(await kept('copy'), original)
+})
