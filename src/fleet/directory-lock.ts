@@ -127,9 +127,11 @@ function needsShortcut({ directory, platform }: DirectoryLockOptions): boolean {
   return platform === 'linux' && Buffer.byteLength(directory) > longDirectoryBytes
 }
 
-function heldBy({ directory, key }: DirectoryLockOptions, who: LockHolder | null, cause: unknown): HeldError {
-  const shown = who === null ? 'another process' : `${who.holder} (process ${who.pid}, since ${who.since})`
-  return new HeldError(`the directory ${directory} is in use by ${shown}`, key, who?.isEnding ?? false, cause)
+function heldBy({ directory, key }: DirectoryLockOptions, who: LockHolder | 'gone' | null, cause: unknown): HeldError {
+  const isEnding = who === 'gone' || (who?.isEnding ?? false)
+  const shown =
+    who === null || who === 'gone' ? 'another process' : `${who.holder} (process ${who.pid}, since ${who.since})`
+  return new HeldError(`the directory ${directory} is in use by ${shown}`, key, isEnding, cause)
 }
 
 class HeldError extends OperatorError {
@@ -156,17 +158,18 @@ function renamed(error: unknown, near: string, directory: string): unknown {
   })
 }
 
-/** Null when the holder does not answer, as one that hangs. */
-function askHolder(path: string): Promise<LockHolder | null> {
+/** Null when the holder does not answer, as one that hangs; `gone` when it has let go by now. */
+function askHolder(path: string): Promise<LockHolder | 'gone' | null> {
   return new Promise((resolve) => {
     const socket = connect({ path })
     let text = ''
-    const end = () => {
+    const settle = (answer: LockHolder | 'gone' | null) => {
       clearTimeout(timer)
       socket.destroy()
-      resolve(parseHolder(text))
+      resolve(answer)
     }
-    const timer = setTimeout(end, answerTimeLimitMs)
+    const end = () => settle(text === '' ? 'gone' : parseHolder(text))
+    const timer = setTimeout(() => settle(null), answerTimeLimitMs)
     socket.setEncoding('utf8')
     socket.on('data', (chunk: string) => {
       text += chunk

@@ -1,0 +1,356 @@
+// Fleets of real processes: one crash stays one crash, a daemon that is gone leaves nothing behind, and an edit that touches
+// one instance leaves the others' clients alone.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { connect as connectSocket, createServer } from 'node:net'
+import { join } from 'node:path'
+import { type TestContext, test } from 'node:test'
+import type { RawClient } from '../kit/raw-client.ts'
+import { connect, P, puback, publish } from '../kit/wire.ts'
+import { type Daemon, Workplace } from './daemon.ts'
+import { projectFolder, runProgram } from './run-program.ts'
+
+const command = join(projectFolder, 'dist/cli/main.js')
+const deadlineMs = 15_000
+// biome-ignore lint/suspicious/noTemplateCurlyInString: a variable of the configuration
+const ownSocket = '${name}.sock'
+
+interface Member {
+  name: string
+  phase: string
+  pid: number | null
+  restarts: number
+  reason: string | null
+}
+
+class FleetPlace extends Workplace {
+  readonly #served: Daemon[]
+
+  constructor(context: TestContext) {
+    const served: Daemon[] = []
+    // Before the folder is removed: the processes of a daemon that is killed still write into it.
+    context.after(async () => {
+      for (const daemon of served) daemon.kill('SIGTERM')
+      for (const daemon of served) await daemon.ended()
+    })
+    super(context)
+    this.#served = served
+  }
+
+  /** An instance of the name listens on the socket of its name. */
+  describe(instances: Record<string, object>, more: object = {}): void {
+    const defaults = { listeners: { local: `unix://${this.path(ownSocket)}` }, gracePeriod: '2s' }
+    this.configure({ defaults, instances, ...more })
+  }
+
+  async serve(): Promise<Daemon> {
+    const daemon = this.start()
+    this.#served.push(daemon)
+    await daemon.said(/ ready instances=/)
+    return daemon
+  }
+
+  async members(runDir = 'run'): Promise<Map<string, Member>> {
+    const environment = { ATOLL_ADMIN: `unix://${this.path(runDir)}/admin.sock`, HOME: this.folder }
+    const { stdout, stderr } = await runProgram(process.execPath, [command, 'status', '--json'], { environment })
+    assert.equal(stderr, '')
+    const members: Member[] = JSON.parse(stdout).members
+    return new Map(members.map((member) => [member.name, member]))
+  }
+
+  clientOf(instance: string): Promise<RawClient> {
+    return this.client({ path: this.path(`${instance}.sock`) })
+  }
+}
+
+async function until(what: string, isSo: () => unknown): Promise<void> {
+  for (const endMs = performance.now() + deadlineMs; !(await isSo()); ) {
+    if (performance.now() > endMs) assert.fail(`waited in vain: ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address() as { port: number }
+      server.close(() => resolve(port))
+    })
+  })
+}
+
+/** One that never closes its end, so that its instance stops at the end of the grace period only. */
+async function clingingClient(t: TestContext, path: string): Promise<void> {
+  const socket = connectSocket({ path, allowHalfOpen: true })
+  t.after(() => socket.destroy())
+  socket.on('error', () => {})
+  socket.write(connect({ level: 5, clientId: 'clinging' }))
+  await once(socket, 'data')
+  socket.resume()
+}
+
+/** Sends messages to itself, one after the other, until it is told to end; fails when one does not come. */
+class Traffic {
+  readonly #client: RawClient
+  readonly #done: Promise<void>
+  rounds = 0
+  #isEnding = false
+
+  constructor(client: RawClient) {
+    this.#client = client
+    this.#done = this.#run()
+    // Looked at by `end`.
+    this.#done.catch(() => {})
+  }
+
+  async #run(): Promise<void> {
+    const client = this.#client
+    await client.subscribe(['traffic'])
+    while (!this.#isEnding) {
+      client.send(
+        publish({ level: 5, topic: 'traffic', payload: String(this.rounds), qos: 1, packetId: client.nextPacketId() }),
+      )
+      const both = [await client.receive(), await client.receive()]
+      const message = both.find((packet) => packet.type === 'PUBLISH')
+      assert.equal(message?.type === 'PUBLISH' && message.payload.toString(), String(this.rounds))
+      this.rounds++
+    }
+  }
+
+  async end(): Promise<void> {
+    this.#isEnding = true
+    await this.#done
+  }
+}
+
+const five = {
+  own: { isolation: 'process', restart: { backoff: 0 } },
+  other: { isolation: 'process' },
+  left: { isolation: 'shared' },
+  right: { isolation: 'shared' },
+  lazy: { isolation: 'process', start: 'on-demand' },
+}
+
+test('kill -9 of one host process: the others notice nothing, it comes back, and its sessions with what was queued', async (t) => {
+  const place = new FleetPlace(t)
+  place.describe(five)
+  await place.serve()
+  const others = ['other', 'left', 'right', 'lazy']
+  const traffic = await Promise.all(others.map(async (name) => new Traffic(await place.clientOf(name))))
+
+  const lasting = [P.sessionExpiryInterval, 600] as [number, number]
+  const path = place.path('own.sock')
+  const keeper = await place.connect({ path })
+  await keeper.handshake({ clientId: 'keeper', properties: [lasting] })
+  await keeper.subscribe(['for-keeper'], { qos: 1 })
+  await keeper.disconnect()
+  const publisher = await place.clientOf('own')
+  let acknowledged = 0
+  for (; acknowledged < 20; acknowledged++) {
+    assert.equal(await publisher.publish({ topic: 'for-keeper', payload: String(acknowledged), qos: 1 }), 0)
+  }
+
+  const before = await place.members()
+  const roundsBefore = traffic.map(({ rounds }) => rounds)
+  // In the middle of a flight: what is not acknowledged may or may not be there afterwards.
+  publisher.send(
+    ...Array.from({ length: 50 }, (_, number) =>
+      publish({ level: 5, topic: 'for-keeper', payload: String(20 + number), qos: 1, packetId: 1000 + number }),
+    ),
+  )
+  process.kill(before.get('own')!.pid!, 'SIGKILL')
+  await until('own is back', async () => {
+    const own = (await place.members()).get('own')!
+    return own.phase === 'ready' && own.restarts === 1
+  })
+  const after = await place.members()
+  assert.notEqual(after.get('own')!.pid, before.get('own')!.pid)
+  for (const name of others)
+    assert.deepEqual([after.get(name)!.pid, after.get(name)!.restarts], [before.get(name)!.pid, 0], name)
+  await until('the traffic of the others goes on', () =>
+    traffic.every(({ rounds }, index) => rounds > roundsBefore[index]! + 10),
+  )
+  for (const one of traffic) await one.end()
+
+  const again = await place.connect({ path })
+  const connack = await again.handshake({ clientId: 'keeper', cleanStart: false, properties: [lasting] })
+  assert.equal(connack.sessionPresent, true)
+  for (let number = 0; number < acknowledged; number++) {
+    const { payload, packetId, qos } = await again.expect('PUBLISH')
+    assert.deepEqual([payload.toString(), qos], [String(number), 1])
+    again.send(puback({ level: 5, packetId: packetId! }))
+  }
+})
+
+test('kill -9 of the daemon: nothing is left behind, and a new start works at once', async (t) => {
+  const place = new FleetPlace(t)
+  const port = await freePort()
+  const tcp = { local: `unix://${place.path(ownSocket)}`, tcp: `tcp://127.0.0.1:${port}` }
+  place.describe({ ...five, other: { isolation: 'process', listeners: tcp } })
+  const daemon = await place.serve()
+  const names = Object.keys(five)
+  for (const name of names) await place.clientOf(name)
+  await clingingClient(t, place.path('own.sock'))
+  const pids = [...(await place.members()).values()].map(({ pid }) => pid!)
+  assert.ok(pids.every((pid) => pid !== null && pid !== daemon.child.pid))
+  daemon.kill('SIGKILL')
+  assert.equal(await daemon.ended(), 'SIGKILL')
+
+  const again = await place.serve()
+  const phases = [...(await place.members()).values()].map(({ name, phase, reason }) => [name, phase, reason])
+  assert.deepEqual(
+    phases,
+    names.map((name) => [name, name === 'lazy' ? 'waiting' : 'ready', null]),
+    again.stdout,
+  )
+  for (const name of names) await (await place.clientOf(name)).fence()
+  await (await place.client({ port })).fence()
+  await until('the old processes have ended', () => pids.every((pid) => !isAlive(pid)))
+  // Those that ended have taken nothing with them that is not theirs.
+  for (const name of names) await (await place.clientOf(name)).fence()
+  again.kill('SIGTERM')
+  assert.equal(await again.ended(), 0)
+  for (const name of names) assert.ok(!existsSync(place.path(`${name}.sock`)), name)
+})
+
+test('a reload with a broken file changes nothing, and the log names file and line', async (t) => {
+  const place = new FleetPlace(t)
+  place.describe(five)
+  const daemon = await place.serve()
+  const client = await place.clientOf('left')
+  const before = await place.members()
+  place.write('atoll.json', '{\n  "instances": {\n    "own": { "isolation": "proces" },\n    "new": {}\n  }\n}\n')
+  const said = await daemon.reload()
+  assert.match(
+    said,
+    new RegExp(`error ${place.configFile}:3:\\d+: instances\\.own\\.isolation: .*did you mean process`),
+  )
+  assert.match(said, /nothing was reloaded, the whole old configuration stays in force/)
+  assert.deepEqual([...(await place.members()).keys()], Object.keys(five))
+  for (const [name, { pid, phase }] of await place.members()) {
+    assert.deepEqual([pid, phase], [before.get(name)!.pid, before.get(name)!.phase])
+  }
+  await client.fence()
+})
+
+test('level and rotation of logs count from the reload on, and clients stay', async (t) => {
+  const place = new FleetPlace(t)
+  const withLog = (log: object) => place.describe({ ...five, own: { isolation: 'process', log } })
+  withLog({ rotateSize: 0 })
+  const file = place.path('log/own/own.log')
+  mkdirSync(place.path('log/own'), { recursive: true })
+  writeFileSync(file, 'x'.repeat(70_000))
+  const daemon = await place.serve()
+  const client = await place.clientOf('own')
+  await until('the old file goes on', () => / ready instance=own/.test(readFileSync(file, 'utf8')))
+  assert.ok(!existsSync(`${file}.1`))
+  withLog({ rotateSize: '64KiB', rotateKeep: 1 })
+  assert.match(await daemon.reload(), /instance=own kind=hot keys="log\.rotateSize log\.rotateKeep"/)
+  const reloaded = /^\S+ info +configuration reloaded instance=own/
+  await until('the file is turned over', () => existsSync(file) && reloaded.test(readFileSync(file, 'utf8')))
+  assert.ok(/ ready instance=own/.test(readFileSync(`${file}.1`, 'utf8')))
+  withLog({ level: 'error', rotateSize: '64KiB' })
+  await daemon.reload()
+  const { size } = statSync(file)
+  withLog({ level: 'error', rotateSize: '128KiB' })
+  await daemon.reload()
+  await client.fence()
+  withLog({ level: 'info' })
+  await daemon.reload()
+  await until('it says something again', () => statSync(file).size > size)
+  assert.equal(readFileSync(file, 'utf8').match(/configuration reloaded/g)?.length, 2)
+})
+
+test('an instance moves to another port while the clients of the others stay', async (t) => {
+  const place = new FleetPlace(t)
+  const [from, to] = [await freePort(), await freePort()]
+  const withPort = (port: number) => ({ ...five, own: { listeners: { tcp: `tcp://127.0.0.1:${port}` } } })
+  place.describe(withPort(from))
+  const daemon = await place.serve()
+  const others = ['other', 'left', 'right', 'lazy']
+  const traffic = await Promise.all(others.map(async (name) => new Traffic(await place.clientOf(name))))
+  await (await place.client({ port: from })).fence()
+  const before = await place.members()
+  place.describe(withPort(to))
+  assert.match(await daemon.reload(), /a change was applied instance=own kind=hot keys="?listeners\.tcp\.address"?\n/)
+  await (await place.client({ port: to })).fence()
+  await assert.rejects(place.connect({ port: from }), { code: 'ECONNREFUSED' })
+  const roundsThen = traffic.map(({ rounds }) => rounds)
+  await until('the traffic goes on', () => traffic.every(({ rounds }, index) => rounds > roundsThen[index]!))
+  for (const one of traffic) await one.end()
+  for (const [name, { pid }] of await place.members()) assert.equal(pid, before.get(name)!.pid, name)
+})
+
+test('the first fifty clients of a lazy instance come at once, and all are served by one process', async (t) => {
+  const place = new FleetPlace(t)
+  place.describe({ ...five, left: { start: 'on-demand', isolation: 'shared' } })
+  await place.serve()
+  for (const name of ['lazy', 'left']) {
+    const waiting = (await place.members()).get(name)!
+    assert.deepEqual([waiting.phase, waiting.pid], ['waiting', null])
+    const clients = await Promise.all(Array.from({ length: 50 }, () => place.clientOf(name)))
+    await Promise.all(clients.map((client) => client.fence()))
+    await clients[0]!.subscribe(['a'])
+    await clients[49]!.publish({ topic: 'a', payload: 'x', qos: 1 })
+    assert.equal((await clients[0]!.expect('PUBLISH')).payload.toString(), 'x')
+    const { phase, restarts } = (await place.members()).get(name)!
+    assert.deepEqual([phase, restarts], ['ready', 0])
+  }
+})
+
+test('a second daemon gets no data directory that is in use, says whose it is, and runs the rest', async (t) => {
+  const place = new FleetPlace(t)
+  place.describe(five)
+  await place.serve()
+  const client = await place.clientOf('own')
+  const holder = (await place.members()).get('own')!.pid
+  const elsewhere = (name: string) => ({ listeners: { local: `unix://${place.path(`second-${name}.sock`)}` } })
+  place.describe({ own: elsewhere('own'), free: elsewhere('free') }, { runDir: place.path('run2') })
+  await place.serve()
+  const members = await place.members('run2')
+  assert.equal(members.get('own')!.phase, 'failed')
+  assert.match(
+    members.get('own')!.reason!,
+    new RegExp(`data/own is in use by the instance own \\(process ${holder}, since`),
+  )
+  assert.equal(members.get('free')!.phase, 'ready')
+  await (await place.clientOf('second-free')).fence()
+  await client.fence()
+})
+
+test('two hundred instances of one template in shared processes start, answer and stop', async (t) => {
+  const place = new FleetPlace(t)
+  const small = { isolation: 'shared', poolSize: 50 }
+  place.describe({ 'plant-${index}': { template: 'small', count: 200 } }, { templates: { small } })
+  const daemon = await place.serve()
+  const members = [...(await place.members()).values()]
+  assert.equal(members.length, 200)
+  assert.deepEqual(
+    members.filter(({ phase }) => phase !== 'ready'),
+    [],
+  )
+  const pids = new Set(members.map(({ pid }) => pid!))
+  assert.equal(pids.size, 4)
+  const clients = await Promise.all(members.map(({ name }) => place.clientOf(name)))
+  await Promise.all(
+    clients.map(async (client, index) => {
+      await client.publish({ topic: 'who', payload: String(index), qos: 1, retain: true })
+      await client.subscribe(['who'])
+      assert.equal((await client.expect('PUBLISH')).payload.toString(), String(index))
+    }),
+  )
+  daemon.kill('SIGTERM')
+  assert.equal(await daemon.ended(), 0)
+  for (const pid of pids) assert.ok(!isAlive(pid))
+  for (const { name } of members) assert.ok(!existsSync(place.path(`${name}.sock`)), name)
+})
