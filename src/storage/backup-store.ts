@@ -1,7 +1,7 @@
 // Backups: one file with all that a store holds at one moment, read back before it counts; and putting one in the place of a
 // store that is not open. Knows no broker.
 import { chmodSync, chownSync, constants, existsSync, renameSync, rmSync, statSync } from 'node:fs'
-import { copyFile } from 'node:fs/promises'
+import { copyFile, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
@@ -13,7 +13,6 @@ import {
   removeEnvironment,
   rescueName,
   syncDirectory,
-  syncFile,
   takeRescued,
 } from './lmdb-store.ts'
 import type { StoreFile } from './store-file.ts'
@@ -48,7 +47,7 @@ export async function backupStore(
     options.signal?.throwIfAborted()
     const survey = await surveyStore(part, options)
     refuseDamaged(survey, typeof source === 'string' ? source : source.path)
-    syncFile(part)
+    await flushFile(part)
     renameSync(part, target)
     syncDirectory(dirname(target))
     return survey
@@ -89,7 +88,7 @@ export async function restoreStore(
     giveTo(dirname(directory), [directory, part])
     const survey = await surveyStore(part, options)
     refuseDamaged(survey, backup)
-    syncFile(part)
+    await flushFile(part)
     renameSync(part, incoming)
     syncDirectory(directory)
     const setAside = existsSync(path) ? asidePath(path, 'replaced', clock) : null
@@ -105,6 +104,16 @@ export async function restoreStore(
       place: { file: path },
       cause: error,
     })
+  }
+}
+
+/** A broker goes on meanwhile. */
+async function flushFile(path: string): Promise<void> {
+  const file = await open(path, 'r')
+  try {
+    await file.sync()
+  } finally {
+    await file.close()
   }
 }
 

@@ -18,7 +18,7 @@ const bigDataFlag = 1
 const deepestTree = 64
 const mostFindings = 20
 /** Pages that are read before the loop may do something else. */
-const pagesPerTurn = 256
+const pagesPerTurn = 32
 
 interface Tree {
   readonly root: number | null
