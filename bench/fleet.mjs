@@ -13,6 +13,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const READY_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 30_000
 const IDLE_MS = 2_000
+const SETTLE_MS = 1_000
 const REPEATS = 3
 const MEBIBYTE = 2 ** 20
 
@@ -161,6 +162,7 @@ const measureBusy = async (idle, { atollMain, track, seconds, warmup }, program)
       const shape = { isolation: 'shared', durability: 'memory', count }
       const fleet = track(await startFleet(shape, atollMain, programPath('taskset') && cores().broker))
       try {
+        await new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
         const { flow, lost } = await fleet.generate(program, load)
         if (lost) throw new Error(`${lost} messages were lost`)
         kept[name].push({
@@ -180,6 +182,7 @@ const measureBusy = async (idle, { atollMain, track, seconds, warmup }, program)
     )
   const [alone, beside] = [medians('alone'), medians('beside')]
   return {
+    runs: kept,
     alone,
     beside,
     share: beside.perCpuSecond / alone.perCpuSecond,
