@@ -1,7 +1,7 @@
 // The application beside the broker: any MQTT client that takes the path of a socket will do; this is MQTT.js.
 import mqtt from 'mqtt'
 
-const client = await mqtt.connectAsync({ protocol: 'unix', path: process.argv[2], clientId: 'application' })
+const client = await mqtt.connectAsync(`mqtt+unix://${process.argv[2]}`, { clientId: 'application' })
 client.on('message', async (topic, payload) => {
   console.log(`${topic}: ${payload}`)
   await client.endAsync()

@@ -66,9 +66,12 @@ test('the application talks to the broker beside it', async (t) => {
   )
   place.write('atoll.json', moved + folders)
   await place.start().ready()
+  const witness = await place.client({ path: socket })
+  await witness.subscribe(['#'])
   const application = join(folder, 'sidecar-unix-socket/application.mjs')
   const result = await runProgram(process.execPath, [application, socket])
   assert.deepEqual(result, { code: 0, stdout: 'jobs/1: done\n', stderr: '' })
+  assert.equal((await witness.expect('PUBLISH')).topic, 'jobs/1')
 })
 
 test('containers of the compose example share the folder of the socket, and no more', () => {
