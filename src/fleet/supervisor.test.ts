@@ -322,6 +322,20 @@ test('apply reads password files again; a broken one leaves the old users in for
     assert.equal((await supervisor.apply(fleet.config(member)))[0].kind, 'unchanged')
   }))
 
+test('apply: what belongs to the daemon waits for its next start, and the log says so', () =>
+  withFleet(async (fleet) => {
+    const member = fleet.member('a', 'inline')
+    const supervisor = await fleet.start(member)
+    const { runDir, admin } = supervisor.config
+    await supervisor.apply({ ...supervisor.config, runDir: '/elsewhere', admin: { ...admin, mode: 0o660 } })
+    assert.deepEqual([supervisor.config.runDir, supervisor.config.admin], [runDir, admin])
+    const told = fleet.lines.filter((line) => line.includes('waits for the next start of the daemon'))
+    assert.deepEqual(
+      told.map((line) => /key=(\S+)/.exec(line)![1]),
+      ['runDir', 'admin.mode'],
+    )
+  }))
+
 test('a second daemon with the same run directory is told who runs', () =>
   withFleet(async (fleet) => {
     await fleet.start()
