@@ -445,6 +445,8 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
       if (isOver) return
       isOver = true
       wheel.clear(timer)
+      // What others have noted meanwhile is not for this answer to wait for.
+      if (this.broker.journal !== null) this.#changesBefore = this.broker.journal.changes
       loop.enter()
       try {
         if (this.isOpen) next(value)

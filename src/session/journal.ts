@@ -21,7 +21,7 @@ export class Journal {
   readonly #callbacks: { batch: number; run: () => void }[] = []
   /** Grows with every change: who sees it grow has to wait for `batch`. */
   changes = 0
-  #onProblem: (problem: string | null) => void
+  readonly #onProblem: (problem: string | null) => void
 
   /**
    * @param enter called around whatever is sent when a batch has become durable
@@ -57,7 +57,7 @@ export class Journal {
     this.#waiters.add(waiter)
   }
 
-  /** Runs once all that was noted so far is durable; at once when nothing is on its way. */
+  /** Runs once all that was noted so far is durable. Only after a change: nothing names a batch that holds nothing. */
   whenDurable(run: () => void): void {
     this.#callbacks.push({ batch: this.#store.batch, run })
   }
