@@ -1,5 +1,6 @@
 // Proves the floors of ARCHITECTURE.md: a file imports from its own folder, from neighbours that are listed, and from
-// floors below; never from above. Prints one line per offence.
+// floors below; never from above. Proves too what a process must not load when it starts: there are many host processes, and
+// commands that are typed often. Prints one line per offence.
 import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 
@@ -39,7 +40,38 @@ const allowed = {
 /** Types of the configuration are plain data that the edge may read as well. */
 const allowedTypes = { transport: ['config'] }
 
+/** Entry -> packages that it may load with all that it imports; what is imported later, with `import()`, is not counted. */
+const lean = {
+  'fleet/host-main.ts': ['fastest-levenshtein'],
+  'cli/status.ts': [],
+}
+
+/** Whether nothing of an import is left when the types are gone. */
+const isOfTypes = (what) => /^type\b/.test(what) || /^\{(\s*type\s[^,}]+,?)+\s*\}/.test(what)
+
+/** Packages that a file needs to be loaded, each with the way to it. */
+const packagesOf = (file, way, seen) => {
+  if (seen.has(file)) return []
+  seen.add(file)
+  return [
+    ...readFileSync(join('src', file), 'utf8').matchAll(/^(?:import|export)\s+(?:([^'"]*?)\sfrom\s+)?'([^']+)'/gms),
+  ].flatMap(([, what = '', target]) => {
+    if (isOfTypes(what) || target.startsWith('node:')) return []
+    const here = [...way, file]
+    return target.startsWith('.')
+      ? packagesOf(relative('src', join('src', dirname(file), target)), here, seen)
+      : [{ name: target, way: here }]
+  })
+}
+
 let offences = 0
+for (const [entry, packages] of Object.entries(lean)) {
+  for (const { name, way } of packagesOf(entry, [], new Set())) {
+    if (packages.includes(name)) continue
+    offences++
+    process.stderr.write(`${entry} may not load ${name} (${way.join(' > ')})\n`)
+  }
+}
 for (const entry of readdirSync('src', { withFileTypes: true, recursive: true })) {
   if (!entry.isFile() || !entry.name.endsWith('.ts')) continue
   const file = join(entry.parentPath ?? entry.path, entry.name)

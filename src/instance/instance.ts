@@ -23,7 +23,6 @@ import { parseListenFds } from '../transport/inherited-fds.ts'
 import { createListener } from '../transport/listener.ts'
 import { Loop } from '../transport/loop.ts'
 import { SocketConnection } from '../transport/socket-connection.ts'
-import { changedKeys } from './changed-keys.ts'
 import { ManagedListener } from './managed-listener.ts'
 import { version } from './version.ts'
 
@@ -57,10 +56,8 @@ const transitions: Transitions<InstancePhase> = {
 
 /** What reload answers. */
 export interface ReloadReport {
-  /** Keys whose new value holds from now on, as `limits.queueMessages`. */
-  hot: string[]
-  /** Keys whose new value only counts from the next start. */
-  restart: string[]
+  /** The configuration that was in force until now. */
+  before: InstanceConfig
   /** Names of listeners; one that changed is in both. */
   started: string[]
   stopped: string[]
@@ -70,9 +67,6 @@ interface SecurityFiles {
   passwords: PasswordEntries | null
   acl: AclRules | null
 }
-
-/** Read once: the log and the store are given to the instance. */
-const keysFixedAtStart = /^log\.|^durability$/
 
 /** As many as a configuration may describe. */
 const listenersLimit = 1000
@@ -378,13 +372,12 @@ export class Instance {
   reload(config: InstanceConfig): Promise<ReloadReport> {
     return this.#inTurn(async () => {
       this.#expectRunning()
-      const changed = changedKeys(this.#config, config)
+      const before = this.#config
       const { started, stopped } = await this.#swapListeners(config, readSecurityFiles(config))
       this.#config = config
       this.broker.reconfigure(config.limits, config.features, config.auth)
       this.#sysTopics.start(config.features.sysIntervalSeconds)
-      const isFixed = (key: string) => keysFixedAtStart.test(key)
-      return { hot: changed.filter((key) => !isFixed(key)), restart: changed.filter(isFixed), started, stopped }
+      return { before, started, stopped }
     })
   }
 

@@ -4,12 +4,15 @@ import type { InstanceConfig } from '../../config/instance-config.ts'
 import { namePattern } from '../../config/keys.ts'
 import { type LogLevel, logLevels } from '../../observe/log.ts'
 import { readGauges, readTotals } from '../broker-counters.ts'
+import { changedKeys } from '../changed-keys.ts'
 import { controlVerb } from '../control-verb.ts'
 import { instanceConfigShape } from './instance-config-shape.ts'
 import { listenerRow, listenerRowShape } from './listeners.ts'
 import { count } from './shapes.ts'
 
 const numbers = z.record(z.string(), z.number())
+/** Read once: the log and the store are given to the instance. */
+const keysFixedAtStart = /^log\.|^durability$/
 const logLevel = z.enum(logLevels as [LogLevel, ...LogLevel[]], `expected one of ${logLevels.join(', ')}`)
 
 export const instanceVerbs = [
@@ -103,11 +106,18 @@ export const instanceVerbs = [
     isInternal: true,
     params: z.strictObject({ config: instanceConfigShape }),
     result: z.strictObject({
+      // Keys as `limits.queueMessages`: whose new value holds from now on, and whose only counts from the next start.
       hot: z.array(z.string()),
       restart: z.array(z.string()),
       started: z.array(z.string().regex(namePattern)),
       stopped: z.array(z.string().regex(namePattern)),
     }),
-    run: ({ instance }, { config }) => instance.reload(config as unknown as InstanceConfig),
+    async run({ instance }, { config }) {
+      const wanted = config as unknown as InstanceConfig
+      const { before, started, stopped } = await instance.reload(wanted)
+      const changed = changedKeys(before, wanted)
+      const isFixed = (key: string) => keysFixedAtStart.test(key)
+      return { hot: changed.filter((key) => !isFixed(key)), restart: changed.filter(isFixed), started, stopped }
+    },
   }),
 ]
