@@ -99,6 +99,26 @@ test('the host is asked when it is wanted; what may be the running fleet itself 
   assert.ok(warnings.some(({ code }: { code: string }) => code === 'port-in-use'))
 })
 
+test('an account that this host does not have is found, with its place', async () => {
+  const file = fileWith(
+    'accounts.yaml',
+    `instances:
+  a:
+    listeners:
+      local:
+        address: unix://${folder}/a.sock
+        group: no-such-group-1
+`,
+  )
+  const { code, stderr } = await atoll(['check', '-c', file])
+  assert.equal(code, 2)
+  assert.match(
+    stderr,
+    new RegExp(`^${file}:6:16: instances.a.listeners.local.group: this machine has no group "no-such`),
+  )
+  assert.match((await atoll(['check', '-c', file, '--host'])).stderr, /:6:16: .*no-such-group-1/)
+})
+
 test('a whole fleet is shown as one file that reads back', async () => {
   const file = fileWith(
     'few.yaml',
@@ -110,4 +130,6 @@ instances: { "i\${index}": { template: t, count: 3 }, other: { nice: 3 } }
   assert.equal(shown.code, 0)
   const checked = await atoll(['check', '-c', fileWith('shown.yaml', shown.stdout)])
   assert.equal(checked.stdout, 'ok: 4 instances, 4 listeners\n')
+  const again = await atoll(['start', '--print-config', '-c', join(folder, 'shown.yaml')])
+  assert.equal(again.stdout, shown.stdout)
 })

@@ -33,11 +33,9 @@ async function check(options: CheckOptions): Promise<void> {
     const loaded = readFleet(options)
     members = loaded.fleet.members
     findings = await checkFiles(members)
-    if (options.host) {
-      const ofHost = await askHost(loaded)
-      findings = [...findings, ...ofHost.errors]
-      warnings = ofHost.warnings
-    }
+    const ofHost = options.host ? await askHost(loaded) : { errors: await askAccounts(loaded), warnings: [] }
+    findings = [...findings, ...ofHost.errors]
+    warnings = ofHost.warnings
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error
     findings = findingsOf(error)
@@ -79,6 +77,11 @@ async function checkFiles(members: readonly FleetMember[]): Promise<OperatorErro
     )
   }
   return findings
+}
+
+async function askAccounts(loaded: LoadedFleet): Promise<OperatorError[]> {
+  const { findUnknownAccounts } = await import('../fleet/account-check.ts')
+  return findUnknownAccounts(loaded, process.platform)
 }
 
 async function askHost(loaded: LoadedFleet): Promise<{ errors: OperatorError[]; warnings: OperatorError[] }> {

@@ -63,6 +63,13 @@ export function placeOf(root: ConfigNode, path: readonly PropertyKey[]): Place {
   return node.place
 }
 
+/** Whether there is a value at all; null says nothing. */
+export function isSaid(root: ConfigNode, path: readonly string[]): boolean {
+  let node: ConfigNode | null = root
+  for (const step of path) node = childOf(node, step)
+  return node !== null && !(node.kind === 'scalar' && node.value === null)
+}
+
 /** The place of a key itself, as against its value. */
 export function keyPlaceOf(root: ConfigNode, path: readonly PropertyKey[], key: string): Place {
   let node: ConfigNode | undefined = root

@@ -3,7 +3,7 @@
 import { OperatorError } from '../base/errors.ts'
 import type { AddressGrammar } from './check-listeners.ts'
 import { ConfigError } from './config-error.ts'
-import { childOf, emptyMap, type MapNode, placeOf, withValue } from './config-node.ts'
+import { childOf, emptyMap, isSaid, type MapNode, placeOf, withValue } from './config-node.ts'
 import { defaultPaths } from './default-paths.ts'
 import { instanceKeyNames, instanceSchema } from './document-schema.ts'
 import { findFaults } from './find-faults.ts'
@@ -52,6 +52,8 @@ export interface LoadedFleet {
   /** What took part after the built-in defaults, in order of precedence: files, variables, options. */
   sources: string[]
   findPlace: FindPlace
+  /** Whether a file, a variable or an option gives that key of an instance a value, or only the built-in default does. */
+  isStated(instance: string, path: readonly string[]): boolean
 }
 
 /**
@@ -154,6 +156,7 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
       ...(options.settings.length > 0 ? ['--set'] : []),
     ],
     findPlace,
+    isStated: (instance, path) => isSaid(roots.get(instance) ?? top, path),
   }
 }
 

@@ -2,7 +2,7 @@
 import { join, resolve } from 'node:path'
 import { OperatorError } from '../base/errors.ts'
 import type { AddressGrammar } from './check-listeners.ts'
-import { type ConfigNode, childOf, type MapNode, placeOf, plainValue } from './config-node.ts'
+import { type ConfigNode, childOf, isSaid, type MapNode, placeOf, plainValue } from './config-node.ts'
 import { instanceKeysSchema } from './document-schema.ts'
 import type { FleetMember } from './fleet-config.ts'
 import { memberKeys, processLimitKeys, restartKeys } from './keys.ts'
@@ -95,10 +95,4 @@ function checkDependentKeys(
     const fix = `set ${on}: ${value}, or take it out`
     findings.push(new OperatorError('not-applicable', message, { place: placeOf(root, path), fix }))
   }
-}
-
-function isSaid(layer: ConfigNode, path: readonly string[]): boolean {
-  let node: ConfigNode | null = layer
-  for (const step of path) node = childOf(node, step)
-  return node !== null && !(node.kind === 'scalar' && node.value === null)
 }

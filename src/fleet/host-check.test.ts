@@ -115,6 +115,31 @@ instances:
   assert.deepEqual((await check(text, { openFilesLimit: null, memoryBytes: 2 ** 50 })).found, [])
 })
 
+test("the default limit of connections is nobody's wish: of those that share a process each alone has to get along", async () => {
+  const pool = `instances: { "i\${index}": { count: 3, isolation: shared, start: manual } }`
+  assert.deepEqual((await check(pool, { ...plenty, openFilesLimit: 20_000 })).found, [])
+  assert.deepEqual((await check(pool, { ...plenty, openFilesLimit: 10_000 })).found, ['warning too-few-files -'])
+  const stated = `${pool}\ndefaults: { limits: { connections: 10000 } }`
+  const { messages } = await check(stated, { ...plenty, openFilesLimit: 20_000 })
+  assert.match(messages[0]!, /^a process of the pool default may have 30003 connections and listeners, /)
+})
+
+test('accounts and groups that this host does not have', async () => {
+  const { found, messages } = await check(`
+instances:
+  a: { listeners: { l: { address: "unix://${folder}/a.sock", owner: no-such-account-1, group: "0" } } }
+  b: { listeners: { l: { address: "unix://${folder}/b.sock", owner: root, group: no-such-group-1 } } }
+  c: { isolation: process, user: no-such-account-1, group: no-such-group-1 }
+`)
+  assert.deepEqual(found, [
+    'error unknown-account instances.a.listeners.l.owner',
+    'error unknown-account instances.b.listeners.l.group',
+    'error unknown-account instances.c.user',
+    'error unknown-account instances.c.group',
+  ])
+  assert.match(messages[1]!, /^this machine has no group "no-such-group-1"$/)
+})
+
 test('the facts of this host', () => {
   const { openFilesLimit, memoryBytes } = readHostFacts()
   assert.ok(memoryBytes > 2 ** 20)

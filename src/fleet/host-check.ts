@@ -11,6 +11,7 @@ import { formatSize } from '../config/quantities.ts'
 import { type Address, parseAddress } from '../transport/address.ts'
 import { describeListenError } from '../transport/listen-error.ts'
 import { socketInUse } from '../transport/unix-socket.ts'
+import { findUnknownAccounts } from './account-check.ts'
 
 export interface HostFinding {
   /** An error keeps something from starting; a warning says what may go wrong under load. */
@@ -62,12 +63,13 @@ export function readHostFacts(): HostFacts {
  * @returns errors first; nothing is thrown for what the host lacks
  */
 export async function checkHost(
-  { fleet, findPlace }: LoadedFleet,
+  loaded: LoadedFleet,
   facts: HostFacts,
   platform: NodeJS.Platform,
   own: readonly string[] = [],
 ): Promise<HostFinding[]> {
-  const errors: OperatorError[] = []
+  const { fleet, findPlace } = loaded
+  const errors: OperatorError[] = await findUnknownAccounts(loaded, platform)
   const folders = new FolderCheck(fleet.runDir, errors)
   const wanted: { address: Address; place: Place }[] = []
   const want = (text: string, place: Place) => {
@@ -94,7 +96,7 @@ export async function checkHost(
     const failures = await Promise.all(some.map(({ address, place }) => tryAddress(address, place)))
     errors.push(...failures.filter((failure) => failure !== null))
   }
-  const warnings = [...weighFiles(fleet.members, facts), ...weighMemory(fleet.members, facts)]
+  const warnings = [...weighFiles(loaded, facts), ...weighMemory(fleet.members, facts)]
   return [
     ...errors.map((error) => ({ severity: 'error' as const, error })),
     ...warnings.map((error) => ({ severity: 'warning' as const, error })),
@@ -207,12 +209,22 @@ function isWritable(folder: string): boolean {
   }
 }
 
-/** The connections that the instances of one process may have, against the files that it may open. */
-function weighFiles(members: readonly FleetMember[], { openFilesLimit }: HostFacts): OperatorError[] {
+/**
+ * The connections that the instances of one process may have, against the files that it may open. Each has to get along alone;
+ * of those that share a process, the limits that somebody has set count together. The default limit is nobody's wish, and what
+ * one of them does not use is there for the others.
+ */
+function weighFiles({ fleet: { members }, isStated }: LoadedFleet, { openFilesLimit }: HostFacts): OperatorError[] {
   if (openFilesLimit === null) return []
+  /** @param places how many of them share a process at most */
+  const together = (sharing: readonly FleetMember[], places: number) => {
+    const stated = sharing.filter((member) => hasStatedLimit(member, isStated)).map(filesOf)
+    const largest = stated.sort((left, right) => right - left).slice(0, places)
+    return Math.max(sumOf(largest), ...sharing.map(filesOf))
+  }
   const needed: { who: string; files: number }[] = []
   const inline = members.filter(({ isolation }) => isolation === 'inline')
-  if (inline.length > 0) needed.push({ who: 'the daemon', files: sumOf(inline.map(filesOf)) })
+  if (inline.length > 0) needed.push({ who: 'the daemon', files: together(inline, inline.length) })
   const pools = new Map<string, FleetMember[]>()
   for (const member of members) {
     const { isolation, pool, config } = member
@@ -223,8 +235,7 @@ function weighFiles(members: readonly FleetMember[], { openFilesLimit }: HostFac
   }
   for (const [pool, inPool] of pools) {
     // At worst the largest ones come together.
-    const largest = inPool.map(filesOf).sort((left, right) => right - left)
-    needed.push({ who: `a process of the pool ${pool}`, files: sumOf(largest.slice(0, inPool[0]!.poolSize)) })
+    needed.push({ who: `a process of the pool ${pool}`, files: together(inPool, inPool[0]!.poolSize) })
   }
   const over = needed.filter(({ files }) => files + reservedFiles > openFilesLimit)
   const worst = over.reduce((most, one) => (one.files > most.files ? one : most), { who: '', files: 0 })
@@ -241,6 +252,11 @@ function weighFiles(members: readonly FleetMember[], { openFilesLimit }: HostFac
 function filesOf({ config: { listeners, limits } }: FleetMember): number {
   const enabled = listeners.filter((listener) => listener.enabled)
   return enabled.length + Math.min(limits.connections, sumOf(enabled.map(({ maxConnections }) => maxConnections)))
+}
+
+function hasStatedLimit({ config: { name, listeners } }: FleetMember, isStated: LoadedFleet['isStated']): boolean {
+  const ofListener = (listener: string) => isStated(name, ['listeners', listener, 'maxConnections'])
+  return isStated(name, ['limits', 'connections']) || listeners.some((listener) => ofListener(listener.name))
 }
 
 function weighMemory(members: readonly FleetMember[], { memoryBytes }: HostFacts): OperatorError[] {

@@ -152,7 +152,8 @@ class LockedInstance implements RunningInstance {
     this.#lock.announceEnd()
     try {
       await this.#instance.stop()
-      this.#log.info('stopped')
+      // In the daemon's own log the daemon says so.
+      if (this.#file !== null) this.#log.info('stopped')
     } finally {
       this.#lock.release()
       await this.#file?.close()

@@ -45,6 +45,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     assert.ok(performance.now() - beganAtMs < 5000, 'the stop took longer than the grace period')
     assert.ok(!existsSync(workplace.socketPath))
     assert.match(daemon.stdout, new RegExp(`stopping signal=${signal}\n.*info  stopped\n$`, 's'))
+    assert.equal(daemon.stdout.match(/ stopped\b.*\n/g)?.filter((line) => !/listener/.test(line)).length, 1)
     assert.equal(daemon.stderr, '')
   })
 }
