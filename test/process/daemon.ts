@@ -1,17 +1,20 @@
 // The broker as its users run it: `atoll start` in a process and a folder of its own. What it writes is waited for by
 // its text; what is still alive at the end of a test is killed.
 import assert from 'node:assert/strict'
-import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, type StdioOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import { DEADLINE_MS, RawClient } from '../kit/raw-client.ts'
 import type { Level } from '../kit/wire.ts'
 import { projectFolder } from './run-program.ts'
 
 const command = join(projectFolder, 'dist/cli/main.js')
+/** Beyond the grace period of any test. */
+const orphansLimitMs = 4 * DEADLINE_MS
 
 /** What a configuration file may say: the tests write it as JSON. */
 export type Configuration = Record<string, unknown>
@@ -27,6 +30,8 @@ export class Daemon {
   readonly #closed: Promise<unknown>
   stdout = ''
   stderr = ''
+  /** Processes of instances that were there when the daemon was killed: they see that it has gone, and end by themselves. */
+  #orphans: number[] = []
   #wake = () => {}
 
   constructor(args: readonly string[], { environment = {}, descriptors = [] }: StartOptions) {
@@ -80,7 +85,16 @@ export class Daemon {
   }
 
   kill(signal: NodeJS.Signals): void {
+    if (signal === 'SIGKILL' && this.#isAlive) {
+      // It starts no more of them while it is looked at.
+      this.child.kill('SIGSTOP')
+      this.#orphans = childrenOf(this.child.pid!)
+    }
     this.child.kill(signal)
+  }
+
+  get #isAlive(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null
   }
 
   /** The exit code, or the signal that ended it; fails when it lives on. */
@@ -94,6 +108,53 @@ export class Daemon {
     clearTimeout(timer)
     if (isLate) assert.fail(`the broker did not end:\n${this.stdout}${this.stderr}`)
     return this.child.exitCode ?? this.child.signalCode!
+  }
+
+  /** Ends it, if nobody has, and waits until nobody is left who could write into its folders. */
+  async leave(): Promise<void> {
+    this.kill('SIGKILL')
+    await this.ended()
+    const endAtMs = performance.now() + orphansLimitMs
+    for (const pid of this.#orphans) {
+      while (isThere(pid)) {
+        if (performance.now() > endAtMs) assert.fail(`the host process ${pid} outlives its daemon:\n${this.stdout}`)
+        await delay(10)
+      }
+    }
+  }
+}
+
+function childrenOf(pid: number): number[] {
+  return processes().flatMap(([own, parent]) => (parent === pid ? [own!] : []))
+}
+
+/** Number and parent of every process. */
+function processes(): number[][] {
+  if (process.platform !== 'linux') {
+    const rows = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' }).trim().split('\n')
+    return rows.map((row) => row.trim().split(/\s+/).map(Number))
+  }
+  return readdirSync('/proc').flatMap((name) => {
+    try {
+      // The name of the program stands in parentheses and may hold anything; state and parent come after it.
+      const [, parent] = readFileSync(`/proc/${Number(name)}/stat`, 'utf8')
+        .split(') ')
+        .at(-1)!
+        .split(' ')
+      return [[Number(name), Number(parent)]]
+    } catch {
+      // No process, or one that has ended meanwhile.
+      return []
+    }
+  })
+}
+
+function isThere(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
   }
 }
 
@@ -114,10 +175,7 @@ export class Workplace {
 
   async #leave(): Promise<void> {
     for (const client of this.#clients) client.destroy()
-    for (const daemon of this.#daemons) {
-      daemon.kill('SIGKILL')
-      await daemon.ended()
-    }
+    for (const daemon of this.#daemons) await daemon.leave()
     rmSync(this.folder, { recursive: true, force: true })
   }
 

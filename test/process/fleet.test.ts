@@ -25,19 +25,6 @@ interface Member {
 }
 
 class FleetPlace extends Workplace {
-  readonly #served: Daemon[]
-
-  constructor(context: TestContext) {
-    const served: Daemon[] = []
-    // Before the folder is removed: the processes of a daemon that is killed still write into it.
-    context.after(async () => {
-      for (const daemon of served) daemon.kill('SIGTERM')
-      for (const daemon of served) await daemon.ended()
-    })
-    super(context)
-    this.#served = served
-  }
-
   /** An instance of the name listens on the socket of its name. */
   describe(instances: Record<string, object>, more: object = {}): void {
     const defaults = { listeners: { local: `unix://${this.path(ownSocket)}` }, gracePeriod: '2s' }
@@ -46,7 +33,6 @@ class FleetPlace extends Workplace {
 
   async serve(): Promise<Daemon> {
     const daemon = this.start()
-    this.#served.push(daemon)
     await daemon.said(/ ready instances=/)
     return daemon
   }
@@ -190,6 +176,18 @@ test('kill -9 of one host process: the others notice nothing, it comes back, and
     assert.deepEqual([payload.toString(), qos], [String(number), 1])
     again.send(puback({ level: 5, packetId: packetId! }))
   }
+})
+
+test('the processes of instances are waited for before the folder of a test goes', async (t) => {
+  const leaving: (() => unknown)[] = []
+  const place = new FleetPlace({ after: (leave: () => unknown) => leaving.push(leave) } as unknown as TestContext)
+  place.describe({ a: {}, b: {} })
+  await place.serve()
+  await clingingClient(t, place.path('a.sock'))
+  const pids = [...(await place.members()).values()].map(({ pid }) => pid!)
+  for (const leave of leaving) await leave()
+  assert.deepEqual(pids.filter(isAlive), [])
+  assert.ok(!existsSync(place.folder))
 })
 
 test('kill -9 of the daemon: nothing is left behind, and a new start works at once', async (t) => {
