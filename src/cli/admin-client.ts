@@ -4,6 +4,7 @@ import { type IncomingMessage, request } from 'node:http'
 import { apiBase, operationAddress } from '../admin/operation-address.ts'
 import { OperatorError } from '../base/errors.ts'
 import { defaultPaths } from '../config/default-paths.ts'
+import { UsageError } from './usage-error.ts'
 
 /** An answer beyond this is not that of a daemon. */
 const answerLimitBytes = 64 * 1024 * 1024
@@ -161,10 +162,8 @@ export function findAdminSocket(
   if (named !== undefined && named !== '') {
     const path = named.startsWith('unix://') ? named.slice('unix://'.length) : named
     if (path.startsWith('/')) return path
-    throw new OperatorError('address-invalid', `${named} is no address of an admin socket`, {
-      place: { key: option === undefined ? 'ATOLL_ADMIN' : '--admin' },
-      fix: 'write unix:///path/admin.sock',
-    })
+    const where = option === undefined ? 'ATOLL_ADMIN' : '--admin'
+    throw new UsageError(`${where}: ${named} is no address of an admin socket`, 'write unix:///path/admin.sock')
   }
   const paths = defaultPaths(uid, environment)
   if (paths !== null) return `${paths.runDir}/admin.sock`

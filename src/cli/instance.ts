@@ -10,6 +10,8 @@ import { type AdminFlags, addAdminOptions, openAdmin, printJson, printLine } fro
 import { exitCodes } from './exit-codes.ts'
 import { reportError } from './report-error.ts'
 import { selectNames } from './select-names.ts'
+import { UsageError } from './usage-error.ts'
+import { wholeNumber } from './whole-number.ts'
 
 interface SelectFlags extends AdminFlags {
   all?: true
@@ -60,7 +62,7 @@ export function registerInstance(program: Command): void {
     .action(importFile)
   add('logs <name...>', 'print the log of instances')
     .option('-f, --follow', 'go on with what is written from now on')
-    .option('-n, --lines <number>', 'so many of the last lines', '20')
+    .option('-n, --lines <number>', 'so many of the last lines', wholeNumber(0, 1_000_000), 20)
     .action(logs)
 }
 
@@ -145,7 +147,7 @@ async function exportOne(
   file: string | undefined,
   flags: AdminFlags & { withData?: true },
 ): Promise<void> {
-  if (flags.withData && file === undefined) throw new OperatorError('usage', '--with-data needs a file')
+  if (flags.withData && file === undefined) throw new UsageError('--with-data needs a file')
   const { settings } = await openAdmin(flags).call<{ settings: unknown }>('instances.export', { instance: name })
   const { safeJson } = await import('../admin/safe-json.ts')
   const { stringify } = await import('yaml')
@@ -172,13 +174,7 @@ async function importFile(
 ): Promise<void> {
   const instances = await readInstances(file)
   if ((flags.name !== undefined || flags.withData) && instances.length !== 1) {
-    throw new OperatorError(
-      'wrong-place',
-      `the file holds ${instances.length} instances, and --name and --with-data are about one`,
-      {
-        place: { file },
-      },
-    )
+    throw new UsageError(`${file} holds ${instances.length} instances, and --name and --with-data are about one`)
   }
   const admin = openAdmin(flags)
   const states: MemberStatus[] = []
@@ -212,11 +208,7 @@ async function readInstances(file: string): Promise<[string, unknown][]> {
   })
 }
 
-async function logs(patterns: string[], flags: AdminFlags & { follow?: true; lines: string }): Promise<void> {
-  const lines = Number(flags.lines)
-  if (!Number.isInteger(lines) || lines < 0) {
-    throw new OperatorError('wrong-value', `${JSON.stringify(flags.lines)} is no number of lines`)
-  }
+async function logs(patterns: string[], flags: AdminFlags & { follow?: true; lines: number }): Promise<void> {
   const admin = openAdmin(flags)
   const { printLogs } = await import('./instance-logs.ts')
   const files = []
@@ -224,12 +216,12 @@ async function logs(patterns: string[], flags: AdminFlags & { follow?: true; lin
     const { logFile } = await admin.call<{ logFile: string | null }>('instances.show', { instance: name })
     files.push({ name, file: logFile })
   }
-  await printLogs(files, lines, flags.follow ?? false)
+  await printLogs(files, flags.lines, flags.follow ?? false)
 }
 
 async function chosen(admin: AdminClient, names: readonly string[], flags: SelectFlags): Promise<MemberStatus[]> {
   if ((flags.all ?? false) === names.length > 0) {
-    throw new OperatorError('usage', 'give either names or --all')
+    throw new UsageError('give either names or --all')
   }
   return flags.all ? admin.call<MemberStatus[]>('instances.list') : selectInstances(admin, names)
 }

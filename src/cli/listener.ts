@@ -4,6 +4,7 @@ import type { ListenerStatus } from '../fleet/fleet.ts'
 import { type AdminFlags, openAdmin, printJson, printLine, printTable } from './admin-command.ts'
 import { addInstanceCommand, type InstanceFlags, oneInstance, someInstances } from './instance-option.ts'
 import { formatPairs } from './table.ts'
+import { readArguments } from './usage-error.ts'
 
 interface ListenerRow extends ListenerStatus {
   instance: string
@@ -81,7 +82,10 @@ async function startOne(
   const { readListenerWords } = await import('./listener-arguments.ts')
   const options = keyOptions.flatMap(([, key]) => (flags[key] === undefined ? [] : [`${key}=${flags[key]}`]))
   const name = flags.name === undefined ? [] : [`name=${flags.name}`]
-  const params = { ...readListenerWords([...words, ...name, ...options]), save: flags.save ?? false }
+  const params = {
+    ...readArguments(() => readListenerWords([...words, ...name, ...options])),
+    save: flags.save ?? false,
+  }
   const admin = openAdmin(flags)
   const instance = await oneInstance(admin, flags)
   const started = await admin.call<ListenerDetails>('listeners.start', { instance, params })

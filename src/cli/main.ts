@@ -43,6 +43,8 @@ const program = new Command('atoll')
   .helpOption('-h, --help', 'print this help')
   .showSuggestionAfterError()
   .exitOverride()
+  // As all other errors begin, and handed down to every command.
+  .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'atoll: ')) })
 
 try {
   const called = commands.find(([name]) => name === process.argv[2])

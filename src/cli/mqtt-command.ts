@@ -7,12 +7,13 @@ import { escapeText } from '../observe/log.ts'
 import { exitCodes } from './exit-codes.ts'
 import { encodeSafeJson } from './message-json.ts'
 import { describeLine } from './report-error.ts'
+import { UsageError } from './usage-error.ts'
 
 /** As Mosquitto's clients have it: `-W` is over. */
 export const timedOutExitCode = 27
 
 /**
- * Runs the command and sets the exit code: its own, or that of CONNACK when the server refuses, or 1.
+ * Runs the command and sets the exit code: its own, that of CONNACK when the server refuses, 64 for a wrong command line, or 1.
  * @param body gets a signal that is aborted by SIGINT and SIGTERM; the second one ends the process at once
  */
 export async function runMqttCommand(
@@ -27,10 +28,15 @@ export async function runMqttCommand(
   } catch (error) {
     if (!(error instanceof OperatorError) && !(error instanceof ClientClosedError)) throw error
     if (!isQuiet) printError(error)
-    process.exitCode = error instanceof ConnectRefusedError ? error.connackCode : exitCodes.failure
+    process.exitCode = exitCodeOf(error)
   } finally {
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt)
   }
+}
+
+function exitCodeOf(error: Error): number {
+  if (error instanceof ConnectRefusedError) return error.connackCode
+  return error instanceof UsageError ? exitCodes.usage : exitCodes.failure
 }
 
 export function printError(error: OperatorError | ClientClosedError): void {

@@ -3,11 +3,15 @@ import { randomBytes } from 'node:crypto'
 import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { OperatorError } from '../base/errors.ts'
-import type { ClientOptions } from '../client/mqtt-client.ts'
-import type { ProtocolLevel, Qos } from '../codec/packet-types.ts'
+import { type ClientOptions, checkClientOptions } from '../client/mqtt-client.ts'
+import { checkProperties } from '../client/outgoing-checks.ts'
+import { PacketType, type ProtocolLevel, type Qos } from '../codec/packet-types.ts'
 import type { WillPacket } from '../codec/packets.ts'
+import type { Properties } from '../codec/properties.ts'
 import { type Address, parseAddress } from '../transport/address.ts'
 import { type PropertiesByCommand, parsePropertyArguments } from './property-arguments.ts'
+import { UsageError } from './usage-error.ts'
+import { wholeNumber } from './whole-number.ts'
 
 const defaultAddress = 'tcp://127.0.0.1:1883'
 const defaultPort = 1883
@@ -69,6 +73,9 @@ export function addMqttOptions(command: Command): Command {
     .option('--quiet', 'print no errors')
 }
 
+/** Of a server that has all features: what it refuses is wrong wherever it is sent. */
+export const serverWithEverything: Properties = { topicAliasMaximum: 0xffff }
+
 /** What the options say, checked; `properties` are those of `-D` for every other packet. */
 export function readMqttFlags(
   flags: MqttFlags,
@@ -100,6 +107,8 @@ export function readMqttFlags(
     properties: properties.connect,
     connectTimeoutSeconds: flags.connectTimeout,
   }
+  checkClientOptions(client)
+  checkProperties(properties.disconnect, PacketType.disconnect, level)
   return { client, properties }
 }
 
@@ -119,6 +128,7 @@ function readAddress(flags: MqttFlags, environment: NodeJS.ProcessEnv): Address 
       fix: 'give one of -A, --unix, or -h and -p',
     })
   }
+  if (unix === '') throw new UsageError('--unix: names no socket', 'give a path, or @name for an abstract socket')
   if (unix !== undefined) {
     return parseAddress(unix.startsWith('@') ? `unix:${unix}` : `unix://${resolve(unix)}`, { platform, role: 'client' })
   }
@@ -147,16 +157,6 @@ function readWill(flags: MqttFlags, properties: PropertiesByCommand): WillPacket
     qos: willQos ?? 0,
     retain: willRetain ?? false,
     properties: properties.will ?? {},
-  }
-}
-
-export function wholeNumber(smallest: number, largest: number): (text: string) => number {
-  return (text) => {
-    const value = Number(text)
-    if (!/^\d{1,10}$/.test(text) || value < smallest || value > largest) {
-      throw new InvalidArgumentError(`Give a whole number from ${smallest} to ${largest}.`)
-    }
-    return value
   }
 }
 

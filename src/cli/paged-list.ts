@@ -1,8 +1,9 @@
 // Long lists of several instances: page after page, up to a limit of rows that the caller can see and change.
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import { openAdmin, printJson, printTable } from './admin-command.ts'
 import { addInstanceCommand, type InstanceFlags, someInstances } from './instance-option.ts'
 import type { Cell } from './table.ts'
+import { wholeNumber } from './whole-number.ts'
 
 export interface ListFlags extends InstanceFlags {
   limit: number
@@ -17,12 +18,13 @@ interface Page {
 
 const pageRows = 500
 const defaultRows = 1000
+const rowsLimit = 999_999_999
 
 export function addListCommand(group: Command, description: string): Command {
   return addInstanceCommand(group, 'list', description).option(
     '--limit <rows>',
     'print at most so many rows; 0 for all',
-    rowCount,
+    wholeNumber(0, rowsLimit),
     defaultRows,
   )
 }
@@ -64,9 +66,4 @@ export async function printList(
     )
   }
   if (isCut) process.stderr.write(`atoll: there are more than ${limit} rows; see --limit\n`)
-}
-
-function rowCount(text: string): number {
-  if (/^\d{1,9}$/.test(text)) return Number(text)
-  throw new InvalidArgumentError('Give a number of rows.')
 }

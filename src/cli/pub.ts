@@ -5,6 +5,7 @@ import type { Command } from 'commander'
 import { OperatorError } from '../base/errors.ts'
 import { ClientClosedError } from '../client/client-closed.ts'
 import { connectClient, type MqttClient, type PublishOptions } from '../client/mqtt-client.ts'
+import { checkPublish } from '../client/outgoing-checks.ts'
 import type { Qos } from '../codec/packet-types.ts'
 import type { Properties } from '../codec/properties.ts'
 import { describeReasonCode } from '../codec/reason-codes.ts'
@@ -17,9 +18,11 @@ import {
   parseQos,
   positiveNumber,
   readMqttFlags,
-  wholeNumber,
+  serverWithEverything,
 } from './mqtt-options.ts'
 import { largestMessageBytes, readWhole, splitLines } from './split-lines.ts'
+import { readArguments } from './usage-error.ts'
+import { wholeNumber } from './whole-number.ts'
 
 interface PubFlags extends MqttFlags {
   topic: string
@@ -78,13 +81,7 @@ function checkSource(flags: PubFlags, command: Command): void {
 }
 
 async function publishAll(flags: PubFlags, interrupted: AbortSignal): Promise<number> {
-  const { client: clientOptions, properties } = readMqttFlags(flags, process.env, 'pub')
-  const publishProperties = { ...properties.publish, ...propertiesOf(flags, properties.publish) }
-  const options: PublishOptions = {
-    qos: flags.qos,
-    retain: flags.retain ?? false,
-    properties: Object.keys(publishProperties).length === 0 ? undefined : publishProperties,
-  }
+  const { client: clientOptions, properties, options } = readArguments(() => readPubFlags(flags))
   try {
     // Read first: a missing file is no reason to bother the server.
     const payload = flags.stdinLine ? null : await readPayload(flags, interrupted)
@@ -99,6 +96,21 @@ async function publishAll(flags: PubFlags, interrupted: AbortSignal): Promise<nu
     if (!interrupted.aborted) throw error
   }
   return exitCodes.interrupted
+}
+
+/** What can be known of a mistake before the server is bothered. @throws OperatorError */
+function readPubFlags(flags: PubFlags) {
+  const { client, properties } = readMqttFlags(flags, process.env, 'pub')
+  const { topic, qos, retain = false } = flags
+  const own = { ...properties.publish, ...propertiesOf(flags, properties.publish) }
+  const options: PublishOptions = { qos, retain, properties: Object.keys(own).length === 0 ? undefined : own }
+  const empty = { type: 'publish' as const, payload: Buffer.alloc(0), duplicate: false, packetId: 0 }
+  checkPublish(
+    { ...empty, topic, qos, retain, properties: options.properties },
+    client.level ?? 5,
+    serverWithEverything,
+  )
+  return { client, properties, options }
 }
 
 async function publishAndLeave(

@@ -4,6 +4,7 @@ import { escapeText } from '../observe/log.ts'
 import { type ExitCode, exitCodes } from './exit-codes.ts'
 
 const alreadyRunningCodes = ['port-in-use', 'socket-in-use', 'directory-locked']
+const usageCodes = ['usage', 'bad-parameters', 'user-name-invalid']
 const notRunningCodes = ['daemon-not-running', 'not-running']
 
 /** One line for each finding, so that editors and scripts can read `file:line:column`. */
@@ -32,7 +33,7 @@ export function exitCodeOf(error: OperatorError): ExitCode {
   if (alreadyRunningCodes.includes(error.code)) return exitCodes.alreadyRunning
   if (notRunningCodes.includes(error.code)) return exitCodes.notRunning
   if (error.code.startsWith('no-such-') || error.code === 'unknown-instance') return exitCodes.notFound
-  if (error.code === 'usage') return exitCodes.usage
+  if (usageCodes.includes(error.code)) return exitCodes.usage
   // A file named in the configuration, such as the password file.
   return error.place?.line === undefined ? exitCodes.failure : exitCodes.configuration
 }

@@ -1,9 +1,9 @@
 // `key=value` on the command line as a part of a configuration document: `limits.connections=50` is a key in a section, and the
 // value is read as YAML reads it.
 import { parse } from 'yaml'
-import { OperatorError } from '../base/errors.ts'
+import { UsageError } from './usage-error.ts'
 
-/** @throws OperatorError naming the argument */
+/** @throws UsageError naming the argument */
 export function readSettings(settings: readonly string[]): Record<string, unknown> {
   const root = new Map<string, unknown>()
   for (const setting of settings) {
@@ -37,6 +37,6 @@ function plain(section: ReadonlyMap<string, unknown>): Record<string, unknown> {
   return Object.fromEntries([...section].map(([name, value]) => [name, value instanceof Map ? plain(value) : value]))
 }
 
-function wrong(setting: string, what: string): OperatorError {
-  return new OperatorError('wrong-setting', `${JSON.stringify(setting)} ${what}`, { fix: 'write it as port=1885' })
+function wrong(setting: string, what: string): UsageError {
+  return new UsageError(`${JSON.stringify(setting)} ${what}`, 'write it as port=1885')
 }

@@ -1,7 +1,7 @@
 // `atoll store …`: what the file of an instance's store holds, and whether it is whole.
 import { once } from 'node:events'
 import { resolve } from 'node:path'
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, Option } from 'commander'
 import { safeJson } from '../admin/safe-json.ts'
 import { type StoredKind, storedKinds } from '../instance/stored-row.ts'
 import { escapeText } from '../observe/log.ts'
@@ -12,6 +12,7 @@ import { addInstanceCommand } from './instance-option.ts'
 import { printRow } from './print-row.ts'
 import { createProgressLine } from './progress.ts'
 import { findStore, type StoreFlags, withLock } from './store-place.ts'
+import { wholeNumber } from './whole-number.ts'
 
 /** What a survey tells; the rest is known only of a store that is open. */
 interface Survey {
@@ -40,6 +41,7 @@ interface DumpFlags extends StoreFlags {
 }
 
 const pageRows = 1000
+const recordsLimit = 9_999_999_999
 
 export function registerStore(program: Command): void {
   const store = program.command('store').description('look at what an instance keeps on disk, while it runs or not')
@@ -47,7 +49,7 @@ export function registerStore(program: Command): void {
   addStoreCommand(store, 'verify', 'read all of it; exit code 1 and what was found when it is damaged').action(verify)
   addStoreCommand(store, 'dump', 'print the records as JSON, one in each line; payloads are Base64')
     .addOption(new Option('--kind <kind>', 'only records of this kind').choices(storedKinds))
-    .option('--limit <records>', 'print at most so many; 0 for all', recordCount, 0)
+    .option('--limit <records>', 'print at most so many; 0 for all', wholeNumber(0, recordsLimit), 0)
     .action(dump)
 }
 
@@ -147,9 +149,4 @@ async function printRows(rows: AsyncIterable<object>, { limit }: DumpFlags): Pro
     }
     if (process.stdout.destroyed || ++count === limit) return
   }
-}
-
-function recordCount(text: string): number {
-  if (/^\d{1,15}$/.test(text)) return Number(text)
-  throw new InvalidArgumentError('Give a number of records.')
 }

@@ -6,7 +6,8 @@ import { OperatorError } from '../base/errors.ts'
 import { ClientClosedError, type CloseReason } from '../client/client-closed.ts'
 import { ConnectRefusedError } from '../client/connect-refused.ts'
 import { connectClient, type MqttClient } from '../client/mqtt-client.ts'
-import type { Qos } from '../codec/packet-types.ts'
+import { checkFilters, checkProperties, checkSubscribe } from '../client/outgoing-checks.ts'
+import { PacketType, type Qos } from '../codec/packet-types.ts'
 import type { PublishPacket, SubscriptionRequest } from '../codec/packets.ts'
 import type { Properties } from '../codec/properties.ts'
 import { describeReasonCode, ReasonCode } from '../codec/reason-codes.ts'
@@ -22,8 +23,10 @@ import {
   parseQos,
   positiveNumber,
   readMqttFlags,
-  wholeNumber,
+  serverWithEverything,
 } from './mqtt-options.ts'
+import { readArguments } from './usage-error.ts'
+import { wholeNumber } from './whole-number.ts'
 
 interface SubFlags extends MqttFlags {
   topic?: string[]
@@ -103,7 +106,9 @@ export function registerSub(program: Command): void {
       if ([flags.json, flags.verbose, flags.format].filter((form) => form !== undefined).length > 1) {
         command.error('error: -v, -F and --json exclude each other')
       }
-      await runMqttCommand(flags.quiet ?? false, (interrupted) => new Subscriber(flags, interrupted).run())
+      await runMqttCommand(flags.quiet ?? false, async (interrupted) =>
+        readArguments(() => new Subscriber(flags, interrupted)).run(),
+      )
     })
 }
 
@@ -132,9 +137,23 @@ class Subscriber {
         })
       }
     }
+    this.#checkRequests()
     interrupted.addEventListener('abort', () => this.#finish(exitCodes.ok))
     // Whoever read our output has gone; the program's own listener keeps that from being an error.
     process.stdout.once('error', () => this.#finish(exitCodes.ok))
+  }
+
+  /** @throws OperatorError for what is wrong whatever the server is able to */
+  #checkRequests(): void {
+    const { topic, unsubscribe } = this.#flags
+    const { client, properties } = this.#mqtt
+    const { level = 5 } = client
+    if (topic !== undefined) {
+      const requests = topic.map((filter) => this.#request(filter))
+      checkSubscribe(requests, this.#subscribeProperties(), level, serverWithEverything)
+    }
+    if (unsubscribe !== undefined) checkFilters(unsubscribe)
+    checkProperties(properties.unsubscribe, PacketType.unsubscribe, level)
   }
 
   async run(): Promise<number> {

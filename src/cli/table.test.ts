@@ -40,7 +40,7 @@ test('settings of an instance: sections, and values as YAML reads them', () => {
     y: [1, 2],
   })
   for (const wrong of [['port'], ['=1'], ['a=1', 'a.b=2'], ['a=[1']]) {
-    assert.throws(() => readSettings(wrong), { code: 'wrong-setting' })
+    assert.throws(() => readSettings(wrong), { code: 'usage' })
   }
   assert.deepEqual(Object.keys(readSettings(['__proto__.x=1'])), ['__proto__'])
 })

@@ -105,7 +105,7 @@ const unsubackCodes = new Set([0, 0x11, 0x80, 0x83, 0x87, 0x8f, 0x91])
  * @throws ClientClosedError when the server breaks the protocol or the connection
  */
 export async function connectClient(options: ClientOptions): Promise<MqttClient> {
-  checkOptions(options)
+  checkClientOptions(options)
   const timeoutMs = (options.connectTimeoutSeconds ?? 10) * 1000
   const endAtMs = performance.now() + timeoutMs
   const socket = await openSocket(options.address, timeoutMs, options.signal)
@@ -114,7 +114,8 @@ export async function connectClient(options: ClientOptions): Promise<MqttClient>
   return client
 }
 
-function checkOptions(options: ClientOptions): void {
+/** What `connectClient` checks before it connects. @throws OperatorError */
+export function checkClientOptions(options: ClientOptions): void {
   const { level = 5, clientId = '', cleanStart = true, properties } = options
   checkText('the client identifier', clientId)
   if (clientId === '' && (level === 3 || (level === 4 && !cleanStart))) {

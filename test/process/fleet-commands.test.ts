@@ -64,7 +64,7 @@ test('without a daemon every command says so, with exit code 4', async (t) => {
     assert.equal(code, 4, words)
     assert.match(stderr, /^atoll: no daemon listens at \S+admin\.sock \(start it with atoll start, or name/)
   }
-  assert.equal((await place.run('status', '--admin', 'tcp://x')).code, 1)
+  assert.equal((await place.run('status', '--admin', 'tcp://x')).code, 64)
 })
 
 test('status, instance list and listener list show the fleet', async (t) => {
