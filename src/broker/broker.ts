@@ -55,6 +55,13 @@ const leastFilterBytes = 1024 * 1024
 const sweepVisits = 10_000
 /** What each half of the route cache may hold. */
 const routeCacheLimitBytes = 64 * 1024 * 1024
+/** Queues in memory where there is no limit of memory. */
+const queueMemoryBytes = 128 * 1024 * 1024
+
+/** Over it, what can wait in the store waits there alone. */
+function queueMemoryLimitBytes({ memoryBytes }: LimitsConfig): number {
+  return memoryBytes === 0 ? queueMemoryBytes : memoryBytes / 4
+}
 
 export class Broker {
   limits: LimitsConfig
@@ -123,11 +130,19 @@ export class Broker {
     this.#context = {
       limits: options.limits,
       counters: this.counters,
-      queues: { bytes: 0, messages: 0, limitBytes: options.limits.totalQueueBytes, inflightBytes: 0 },
+      queues: {
+        messages: 0,
+        bytes: 0,
+        memoryBytes: 0,
+        memoryLimitBytes: queueMemoryLimitBytes(options.limits),
+        limitBytes: options.limits.totalQueueBytes,
+        inflightBytes: 0,
+      },
       nowMs: () => options.clock.monotonicMs(),
       mayReceive: null,
       rightsGeneration: 0,
       journal: null,
+      orphaned: (orphans) => this.#orphaned(orphans),
     }
     this.sessions = new SessionRegistry(this.#context, this.wheel, {
       publishWill: (session, will) => this.#publishWill(session, will),
@@ -171,6 +186,7 @@ export class Broker {
     this.router.shareStrategy = features.shareStrategy
     this.#context.limits = limits
     this.#context.queues.limitBytes = limits.totalQueueBytes
+    this.#context.queues.memoryLimitBytes = queueMemoryLimitBytes(limits)
   }
 
   // ---- who and what may they
@@ -429,14 +445,19 @@ export class Broker {
 
   // ---- the store
 
-  /** Keeps from now on what must survive a restart; what the store holds already has been restored. */
-  useJournal(store: Store): void {
-    const run = (work: () => void) => this.loop.run(work)
-    this.journal = new Journal(store, this.clock, run, (problem) => {
-      if (problem === null) this.log.info('the store works again')
-      else this.log.error('the store cannot be written: QoS 1 and 2 for kept sessions are refused', { problem })
+  /** Keeps from now on what must survive a restart. @param references see `DeliveryTally` */
+  useJournal(store: Store, references: Map<number, number>): Journal {
+    this.journal = new Journal(store, this.clock, {
+      references,
+      shareGroup: (filter, shareName) => this.router.shareGroup(filter, shareName),
+      enter: (work) => this.loop.run(work),
+      onProblem: (problem) => {
+        if (problem === null) this.log.info('the store works again')
+        else this.log.error('the store cannot be written: QoS 1 and 2 for kept sessions are refused', { problem })
+      },
     })
     this.#context.journal = this.journal
+    return this.journal
   }
 
   /** Why nothing can be stored, for people; null while all is well or nothing is to be. */
@@ -491,7 +512,7 @@ export class Broker {
       if (verdict === droppedByHook) this.counters.droppedByHook++
       else if (verdict !== ReasonCode.success) this.counters.publishDenied++
       else {
-        if (will.message.expiryAt !== -1) will.message.receivedAtMs = this.clock.monotonicMs()
+        will.message.receivedAtMs = this.clock.monotonicMs()
         this.publish(will.message, session)
       }
     }
@@ -518,12 +539,15 @@ export class Broker {
       this.unsubscribe(session, subscription)
       subscription = next
     }
-    if (orphans.length > 0) {
-      this.loop.run(() => {
-        for (const { share, message } of orphans) this.router.dispatchShared(share!, message.topic, message)
-      })
-    }
+    if (orphans.length > 0) this.#orphaned(orphans)
     this.#emit('sessionEnded', { clientId: session.clientId })
+  }
+
+  /** Messages of Shared Subscriptions that their Session can no longer send go to other members. */
+  #orphaned(orphans: readonly Delivery[]): void {
+    this.loop.run(() => {
+      for (const { share, message } of orphans) this.router.dispatchShared(share!, message.topic, message)
+    })
   }
 
   // ---- lives
@@ -641,7 +665,7 @@ export class Broker {
     const held =
       limit === 0
         ? 0
-        : this.queuedBytes +
+        : this.#context.queues.memoryBytes +
           this.#context.queues.inflightBytes +
           this.retained.bytes +
           this.outputBytes +

@@ -44,7 +44,7 @@ export function handlePublish(
   if (message.retain && !features.retain) {
     throw new ProtocolError(ReasonCode.retainNotSupported, 'retained messages are not supported') // [MQTT-3.2.2-14]
   }
-  if (message.expiryAt !== -1) message.receivedAtMs = connection.receivedAtMs
+  message.receivedAtMs = connection.receivedAtMs
   if (message.qos > 0 && !isNewPacketId(connection, message)) return
   if (broker.isMemoryCritical) connection.holdFor(100)
   const isAllowed = mayPublish(connection, route)

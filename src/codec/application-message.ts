@@ -36,12 +36,11 @@ export class ApplicationMessage {
   topicAliasAt = -1
   /** Where the four bytes of the Message Expiry Interval are, or -1. */
   expiryAt = -1
-  /** Monotonic time of arrival; only set when the message can expire. */
+  /** Monotonic time of arrival; 0 for a retained message that can't expire. */
   receivedAtMs = 0
   isOwned = false
-  /** Of an owned message: its number in the store, and how many deliveries in the store refer to it. */
+  /** Of an owned message: its number in the store; 0 while it is not there. */
   storeNumber = 0
-  storeReferences = 0
   #owned: ApplicationMessage | null = null
 
   /** Forgets what belonged to the packet before; for the object that is used again and again. */
@@ -271,7 +270,7 @@ export function createMessage(
   const message = new ApplicationMessage()
   parsePublish(message, packet, 0, bodyStart + 1, packet.length, true)
   message.isOwned = true
-  if (message.expiryAt !== -1) message.receivedAtMs = options.nowMs
+  message.receivedAtMs = options.nowMs
   return message
 }
 

@@ -40,6 +40,8 @@ export interface LimitsConfig {
   /** Packets waiting for one Session while it is offline or its window is closed. */
   queueMessages: number
   queueBytes: number
+  /** How long a message may wait there; 0 for no limit. */
+  queueAgeSeconds: number
   queuePolicy: QueuePolicy
   /** Waiting messages of all Sessions together. */
   totalQueueBytes: number
@@ -71,7 +73,7 @@ export interface LimitsConfig {
   byteRate: number
   /** Over a rate: stop reading until there are tokens again, or DISCONNECT 0x96. */
   ratePolicy: 'pause' | 'disconnect'
-  /** Bytes held for queues, output and retained messages together, near which publishers wait and new clients are refused. 0 for no limit. */
+  /** Bytes held in memory for queues, output and retained messages together, near which publishers wait and new clients are refused. 0 for no limit. */
   memoryBytes: number
 }
 

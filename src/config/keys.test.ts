@@ -40,6 +40,7 @@ const samples: Record<string, Sample> = {
   'limits.connections': sample(1, 1, 0, 'out-of-range'),
   'limits.queueMessages': sample(0, 0, 1.5, 'wrong-type'),
   'limits.queueBytes': sample('1kB', 1000, '1 potato', 'wrong-unit'),
+  'limits.queueAge': sample('1d', 86_400, 'soon', 'wrong-unit'),
   'limits.queuePolicy': sample('drop-newest', 'drop-newest', 'drop', 'wrong-value'),
   'limits.totalQueueBytes': sample('1GiB', 1024 ** 3, '1Gb', 'wrong-unit'),
   'limits.outputBytes': sample(4096, 4096, 1, 'out-of-range'),

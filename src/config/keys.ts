@@ -167,7 +167,18 @@ export const limitKeys = {
     1000,
     'Messages that wait for one client while it is offline or slow.',
   ),
-  queueBytes: key('queueBytes', size(0, maximumBytes), '16MiB', 'Bytes that wait for one client.'),
+  queueBytes: key(
+    'queueBytes',
+    size(0, maximumBytes),
+    '16MiB',
+    'Bytes that wait for one client. With a store, only the first of them are in memory.',
+  ),
+  queueAge: key(
+    'queueAgeSeconds',
+    duration(0, maximumCount),
+    0,
+    'A message that has waited longer for one client is dropped; 0 for no limit. The Message Expiry Interval of a message holds besides.',
+  ),
   queuePolicy: key(
     'queuePolicy',
     choice(['drop-oldest', 'drop-newest', 'disconnect']),
@@ -246,7 +257,7 @@ export const limitKeys = {
     'memoryBytes',
     size(0, maximumBytes),
     '512MiB',
-    'Queues, output and retained messages together; near it publishers are made to wait and new clients are refused. 0 for no limit.',
+    'Queues as far as they are in memory, output and retained messages together; near it publishers are made to wait and new clients are refused. 0 for no limit.',
   ),
 } as const satisfies KeyTable
 

@@ -31,6 +31,7 @@ export class Counters {
   droppedOutputFull = 0
   droppedQueueFull = 0
   droppedExpired = 0
+  droppedQueueAge = 0
   droppedTooLarge = 0
   droppedByHook = 0
   droppedDenied = 0
@@ -40,6 +41,7 @@ export class Counters {
       this.droppedOutputFull +
       this.droppedQueueFull +
       this.droppedExpired +
+      this.droppedQueueAge +
       this.droppedTooLarge +
       this.droppedByHook +
       this.droppedDenied

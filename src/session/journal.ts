@@ -1,7 +1,8 @@
 // Notes in the store what must survive a restart, and tells when it has reached the chosen point. Sessions and the broker
 // call it where their state changes; without a store there is no journal, and nothing of this costs anything.
 import type { Clock } from '../base/clock.ts'
-import type { ApplicationMessage } from '../codec/application-message.ts'
+import { ApplicationMessage, parsePublish } from '../codec/application-message.ts'
+import type { ShareGroup } from '../routing/share-group.ts'
 import type { Subscription } from '../routing/subscription.ts'
 import type { DeliveryRecord, MessageRecord, Store } from '../storage/store.ts'
 import type { Delivery, Session } from './session.ts'
@@ -10,6 +11,16 @@ import type { Delivery, Session } from './session.ts'
 export interface DurableWaiter {
   /** Sends what waited for `batch` or an earlier one. @returns whether more is waiting */
   durable(batch: number): boolean
+}
+
+export interface JournalOptions {
+  /** What the store holds already; see `DeliveryTally`. */
+  references: Map<number, number>
+  shareGroup(filter: string, shareName: string): ShareGroup | null
+  /** Called around whatever is sent when a batch has become durable. */
+  enter(work: () => void): void
+  /** Called when the store can write no more, with null when it can again. */
+  onProblem(problem: string | null): void
 }
 
 export class Journal {
@@ -21,25 +32,20 @@ export class Journal {
   readonly #callbacks: { batch: number; run: () => void }[] = []
   /** Grows with every change: who sees it grow has to wait for `batch`. */
   changes = 0
-  readonly #onProblem: (problem: string | null) => void
+  /** How many deliveries in the store point to a message, by its number, for those with more than one. */
+  readonly #references: Map<number, number>
+  readonly #shareGroup: JournalOptions['shareGroup']
 
-  /**
-   * @param enter called around whatever is sent when a batch has become durable
-   * @param onProblem called when the store can write no more, with null when it can again
-   */
-  constructor(
-    store: Store,
-    clock: Clock,
-    enter: (work: () => void) => void,
-    onProblem: (problem: string | null) => void,
-  ) {
+  constructor(store: Store, clock: Clock, options: JournalOptions) {
     this.#store = store
     this.#clock = clock
-    this.#onProblem = onProblem
+    this.#references = options.references
+    this.#shareGroup = options.shareGroup
+    const { enter, onProblem } = options
     this.#nextSessionNumber = store.nextSessionNumber
     this.#nextMessageNumber = store.nextMessageNumber
     store.onDurable = (batch) => enter(() => this.#durable(batch))
-    store.onProblem = (problem) => this.#onProblem(problem)
+    store.onProblem = onProblem
   }
 
   /** Why nothing can be written; null while all is well. */
@@ -116,11 +122,11 @@ export class Journal {
   /** A message has come into the hands of the Session. @param packetId 0 while it waits in the queue */
   delivery(session: Session, delivery: Delivery, packetId: number): void {
     const { message } = delivery
-    if (message.storeReferences === 0) {
+    const { storeNumber } = message
+    if (storeNumber === 0) {
       message.storeNumber = this.#nextMessageNumber++
       this.#store.putMessage(message.storeNumber, this.#recordOf(message))
-    }
-    message.storeReferences++
+    } else this.#references.set(storeNumber, (this.#references.get(storeNumber) ?? 1) + 1)
     this.deliveryChanged(session, delivery, packetId)
   }
 
@@ -145,7 +151,46 @@ export class Journal {
   }
 
   #letGo(message: ApplicationMessage): void {
-    if (--message.storeReferences === 0) this.#store.deleteMessage(message.storeNumber)
+    const { storeNumber } = message
+    const others = (this.#references.get(storeNumber) ?? 1) - 1
+    if (others > 1) this.#references.set(storeNumber, others)
+    else if (others === 1) this.#references.delete(storeNumber)
+    else {
+      this.#store.deleteMessage(storeNumber)
+      message.storeNumber = 0
+    }
+  }
+
+  /** Reads messages back that wait in the queue of a Session, from `fromOrder` on. */
+  queued(session: Session, fromOrder: number, limit: number, limitBytes: number): Delivery[] {
+    const deliveries: Delivery[] = []
+    const page = this.#store.deliveries(session.storeNumber, fromOrder, limit, limitBytes)
+    for (const { order, delivery, message } of page) {
+      if (message === null) continue
+      const own = this.messageOf(message)
+      own.storeNumber = delivery.messageNumber
+      deliveries.push(this.deliveryOf(delivery, order, own))
+    }
+    return deliveries
+  }
+
+  deliveryOf(record: DeliveryRecord, order: number, message: ApplicationMessage): Delivery {
+    const { qos, retain, identifiers } = record
+    const share = record.share === null ? null : this.#shareGroup(record.share.filter, record.share.shareName)
+    return { message, qos, retain, identifiers, share, order }
+  }
+
+  messageOf(record: MessageRecord): ApplicationMessage {
+    const { packet } = record
+    let bodyStart = 1
+    while (packet[bodyStart] > 0x7f) bodyStart++
+    const message = new ApplicationMessage()
+    parsePublish(message, packet, 0, bodyStart + 1, packet.length, record.isVersion5)
+    message.isOwned = true
+    // Clocks may have been set back since.
+    const waitedMs = Math.max(0, this.#clock.wallMs() - record.receivedAtMs)
+    message.receivedAtMs = this.#clock.monotonicMs() - waitedMs
+    return message
   }
 
   inbound(session: Session, packetId: number): void {
@@ -171,7 +216,7 @@ export class Journal {
   }
 
   #recordOf(message: ApplicationMessage): MessageRecord {
-    const waitedMs = message.expiryAt === -1 ? 0 : this.#clock.monotonicMs() - message.receivedAtMs
+    const waitedMs = message.receivedAtMs === 0 ? 0 : this.#clock.monotonicMs() - message.receivedAtMs
     return {
       packet: packetOf(message),
       isVersion5: message.isVersion5,
@@ -190,6 +235,7 @@ function recordOf(delivery: Delivery, packetId: number, isReleased: boolean): De
   const { message, qos, retain, identifiers, share } = delivery
   return {
     messageNumber: message.storeNumber,
+    sizeBytes: message.sizeBytes,
     qos: qos === 2 ? 2 : 1,
     retain,
     identifiers,

@@ -63,13 +63,14 @@ class FakeOutlet implements Outlet {
 function setUp(limits: Partial<SessionLimits> = {}, limitBytes = 1_000_000) {
   const clock = new ManualClock()
   const context: SessionContext = {
-    limits: { queueMessages: 100, queueBytes: 100_000, queuePolicy: 'drop-oldest', ...limits },
+    limits: { queueMessages: 100, queueBytes: 100_000, queueAgeSeconds: 0, queuePolicy: 'drop-oldest', ...limits },
     counters: new Counters(),
-    queues: { bytes: 0, messages: 0, limitBytes, inflightBytes: 0 },
+    queues: { messages: 0, bytes: 0, memoryBytes: 0, memoryLimitBytes: 1_000_000, limitBytes, inflightBytes: 0 },
     nowMs: () => clock.monotonicMs(),
     mayReceive: null,
     rightsGeneration: 0,
     journal: null,
+    orphaned: (left) => void orphans.push(...left),
   }
   const wills: string[] = []
   const ended: string[] = []

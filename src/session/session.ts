@@ -10,10 +10,12 @@ import { ReasonCode } from '../codec/reason-codes.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { ShareGroup } from '../routing/share-group.ts'
 import type { Subscriber, Subscription } from '../routing/subscription.ts'
+import type { QueueTally } from '../storage/store.ts'
 import { filterBytes } from '../topic/topic-filter.ts'
 import type { ClientInfo } from './client-info.ts'
 import { Awaiting, InflightWindow } from './inflight-window.ts'
 import type { DurableWaiter, Journal } from './journal.ts'
+import { Queue, type QueueAccount, queuedSizeOf, queueOverheadBytes } from './queue.ts'
 
 /** Where a Session sends to while a connection is attached. */
 export interface Outlet {
@@ -49,6 +51,8 @@ export interface Delivery {
 export interface SessionLimits {
   queueMessages: number
   queueBytes: number
+  /** How long a message may wait; 0 for as long as it takes. */
+  queueAgeSeconds: number
   queuePolicy: 'drop-oldest' | 'drop-newest' | 'disconnect'
 }
 
@@ -56,8 +60,12 @@ export interface SessionLimits {
 export interface SessionContext {
   limits: SessionLimits
   counters: Counters
-  /** Bytes in all queues together; `inflightBytes` are those kept to be sent again. */
-  queues: { bytes: number; messages: number; limitBytes: number; inflightBytes: number }
+  queues: QueueAccount & {
+    /** For all of them. */
+    limitBytes: number
+    /** Of messages kept to be sent again. */
+    inflightBytes: number
+  }
   nowMs(): number
   /** Asked again before a message that waited is sent; see `rightsGeneration`. */
   mayReceive: ((session: Session, topic: string) => boolean) | null
@@ -65,6 +73,8 @@ export interface SessionContext {
   rightsGeneration: number
   /** null when nothing survives a restart. */
   journal: Journal | null
+  /** Shared messages of a Session that has ended, found in the store after its end. */
+  orphaned(orphans: readonly Delivery[]): void
 }
 
 export interface Will {
@@ -78,8 +88,8 @@ export interface Will {
 /** Session Expiry Interval that never ends. */
 export const neverExpires = 0xffff_ffff
 
-/** Accounted for each queued message beside its bytes. */
-const queueOverheadBytes = 64
+/** Messages that one turn lets go of when a Session ends whose queue is in the store. */
+const endedPerTurn = 4096
 
 export class Session implements Subscriber, DurableWaiter {
   readonly clientId: string
@@ -109,8 +119,8 @@ export class Session implements Subscriber, DurableWaiter {
   #window = 0
   /** Open identifiers that are still to be sent again on this connection. */
   #resends: Deque<number> | null = null
-  #queue: Deque<Delivery> | null = null
-  queuedBytes = 0
+  /** null when nothing waits. */
+  #queue: Queue | null = null
   /** Of the messages that are kept until they are acknowledged. */
   #inflightBytes = 0
   /** Packet Identifiers of QoS 2 messages received and not yet released. [MQTT-4.3.3-10] */
@@ -155,7 +165,11 @@ export class Session implements Subscriber, DurableWaiter {
   }
 
   get queuedMessages(): number {
-    return this.#queue?.length ?? 0
+    return this.#queue?.messages ?? 0
+  }
+
+  get queuedBytes(): number {
+    return this.#queue?.bytes ?? 0
   }
 
   /**
@@ -242,7 +256,10 @@ export class Session implements Subscriber, DurableWaiter {
       }
     } else {
       // What waits long must not hold a page of short-lived copies.
-      this.#enqueue(this.#keep(message.own(Buffer.allocUnsafeSlow), qos, retain, identifiers, share))
+      const own = message.own(Buffer.allocUnsafeSlow)
+      // A retained message begins to wait now.
+      if (own.receivedAtMs === 0) own.receivedAtMs = this.#context.nowMs()
+      this.#enqueue(this.#keep(own, qos, retain, identifiers, share))
     }
   }
 
@@ -286,6 +303,7 @@ export class Session implements Subscriber, DurableWaiter {
   }
 
   durable(batch: number): boolean {
+    if (this.isEnded) return this.#goOnEnding()
     while (this.#unsent !== null && this.#unsent.length > 0 && this.#unsent.peek()!.batch <= batch) {
       this.#sendDurable(this.#unsent.shift()!.packetId)
     }
@@ -319,7 +337,8 @@ export class Session implements Subscriber, DurableWaiter {
 
   #enqueue(delivery: Delivery): void {
     const { limits, counters, queues } = this.#context
-    const size = delivery.message.sizeBytes + queueOverheadBytes
+    const size = queuedSizeOf(delivery)
+    this.#dropStale()
     const isFull = () =>
       this.queuedMessages >= limits.queueMessages ||
       this.queuedBytes + size > limits.queueBytes ||
@@ -327,7 +346,9 @@ export class Session implements Subscriber, DurableWaiter {
     const fitsWithoutOlder = size <= limits.queueBytes && queues.bytes - this.queuedBytes + size <= queues.limitBytes
     if (limits.queuePolicy === 'drop-oldest' && fitsWithoutOlder) {
       while (this.#queue !== null && isFull()) {
-        this.#drop(this.#takeFirst())
+        const oldest = this.#takeFirst()
+        if (oldest === undefined) break
+        this.#drop(oldest)
         counters.droppedQueueFull++
       }
     }
@@ -336,22 +357,37 @@ export class Session implements Subscriber, DurableWaiter {
       if (limits.queuePolicy === 'disconnect') this.#outlet?.disconnect(ReasonCode.quotaExceeded, 'the queue is full')
       return
     }
-    this.#queue ??= new Deque()
+    const journal = this.#journal
+    this.#queue ??= new Queue(this, queues, journal)
+    journal?.delivery(this, delivery, 0)
     this.#queue.push(delivery)
-    this.#journal?.delivery(this, delivery, 0)
-    this.queuedBytes += size
-    queues.bytes += size
-    queues.messages++
   }
 
-  #takeFirst(): Delivery {
-    const delivery = this.#queue!.shift()!
-    const size = delivery.message.sizeBytes + queueOverheadBytes
-    this.queuedBytes -= size
-    this.#context.queues.bytes -= size
-    this.#context.queues.messages--
-    if (this.#queue!.length === 0) this.#queue = null
+  #takeFirst(): Delivery | undefined {
+    const delivery = this.#queue!.shift()
+    if (this.#queue!.messages === 0) this.#queue = null
     return delivery
+  }
+
+  /** What has waited too long makes room for what comes. */
+  #dropStale(): void {
+    for (;;) {
+      const oldest = this.#queue?.peek()
+      if (oldest === undefined || !this.#isStale(oldest.message)) return
+      this.#drop(this.#takeFirst()!)
+    }
+  }
+
+  /** Counts it as well: whoever asks drops it. [MQTT-3.3.2-5] */
+  #isStale(message: ApplicationMessage): boolean {
+    const { limits, counters, nowMs } = this.#context
+    if (message.expiryAt === -1 && limits.queueAgeSeconds === 0) return false
+    const now = nowMs()
+    if (message.hasExpired(now)) counters.droppedExpired++
+    else if (limits.queueAgeSeconds > 0 && now - message.receivedAtMs >= limits.queueAgeSeconds * 1000) {
+      counters.droppedQueueAge++
+    } else return false
+    return true
   }
 
   /** A message that was queued goes nowhere. */
@@ -360,14 +396,11 @@ export class Session implements Subscriber, DurableWaiter {
     return null
   }
 
-  /** The next queued message that is still worth sending. [MQTT-3.3.2-5] */
+  /** The next queued message, if it is still worth sending. */
   #shiftQueue(): Delivery | null {
     const delivery = this.#takeFirst()
-    if (delivery.message.expiryAt !== -1 && delivery.message.hasExpired(this.#context.nowMs())) {
-      this.#context.counters.droppedExpired++
-      return this.#drop(delivery)
-    }
-    return this.#isStillAllowed(delivery) ? delivery : this.#drop(delivery)
+    if (delivery === undefined) return null
+    return !this.#isStale(delivery.message) && this.#isStillAllowed(delivery) ? delivery : this.#drop(delivery)
   }
 
   /** What waits is looked at again before it is sent. */
@@ -452,22 +485,19 @@ export class Session implements Subscriber, DurableWaiter {
     this.#journal?.inbound(this, packetId)
   }
 
-  /** Puts a message back where it was before a restart. @param packetId 0 for one of the queue */
-  restoreDelivery(delivery: Delivery, packetId: number, isReleased: boolean): void {
+  /** Puts a message back in flight that was so before a restart. */
+  restoreInflight(delivery: Delivery, packetId: number, isReleased: boolean): void {
     this.#order = Math.max(this.#order, delivery.order)
-    const size = delivery.message.sizeBytes + queueOverheadBytes
-    if (!isReleased) delivery.message.storeReferences++
-    if (packetId !== 0) {
-      const awaiting = isReleased ? Awaiting.pubcomp : delivery.qos === 2 ? Awaiting.pubrec : Awaiting.puback
-      this.inflight.restore(packetId, awaiting, isReleased ? null : delivery, delivery.order)
-      if (!isReleased) this.#account(size)
-      return
-    }
-    this.#queue ??= new Deque()
-    this.#queue.push(delivery)
-    this.queuedBytes += size
-    this.#context.queues.bytes += size
-    this.#context.queues.messages++
+    const awaiting = isReleased ? Awaiting.pubcomp : delivery.qos === 2 ? Awaiting.pubrec : Awaiting.puback
+    this.inflight.restore(packetId, awaiting, isReleased ? null : delivery, delivery.order)
+    if (!isReleased) this.#account(queuedSizeOf(delivery))
+  }
+
+  /** Takes up the queue that the store holds from `fromOrder` on. */
+  restoreQueue(fromOrder: number, { messages, bytes, lastOrder }: QueueTally): void {
+    this.#order = Math.max(this.#order, lastOrder)
+    this.#queue = new Queue(this, this.#context.queues, this.#journal)
+    this.#queue.restore(fromOrder, messages, bytes)
   }
 
   addSubscription(subscription: Subscription): void {
@@ -502,13 +532,36 @@ export class Session implements Subscriber, DurableWaiter {
       if (delivery !== null && delivery.share !== null && delivery.qos === 1) orphans.push(delivery)
       this.#close(packetId)
     }
-    while (this.#queue !== null) {
+    this.inboundQos2 = null
+    const journal = this.#journal
+    this.#dropQueue(orphans, journal === null ? Number.POSITIVE_INFINITY : endedPerTurn)
+    if (journal === null) return orphans
+    if (this.#queue === null) journal.sessionEnded(this)
+    else {
+      // A restart meanwhile finds a Session that has expired, and ends it in the same way.
+      this.expirySeconds = 0
+      journal.session(this)
+      journal.await(this)
+    }
+    return orphans
+  }
+
+  #dropQueue(orphans: Delivery[], limit: number): void {
+    for (let count = 0; count < limit && this.#queue !== null; count++) {
       const delivery = this.#takeFirst()
+      if (delivery === undefined) return
       this.#drop(delivery)
       if (delivery.share !== null) orphans.push(delivery)
     }
-    this.inboundQos2 = null
-    if (this.storeNumber !== 0) this.#context.journal?.sessionEnded(this)
-    return orphans
+  }
+
+  /** @returns whether there is more */
+  #goOnEnding(): boolean {
+    const orphans: Delivery[] = []
+    this.#dropQueue(orphans, endedPerTurn)
+    if (orphans.length > 0) this.#context.orphaned(orphans)
+    if (this.#queue !== null) return true
+    this.#context.journal!.sessionEnded(this)
+    return false
   }
 }

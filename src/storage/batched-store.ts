@@ -7,8 +7,10 @@ import type { Engine } from './engine.ts'
 import type {
   BatchNumber,
   DeliveryRecord,
+  DeliveryTally,
   Durability,
   MessageRecord,
+  QueueTally,
   RecoveryReport,
   SessionRecord,
   Store,
@@ -22,6 +24,8 @@ const firstRetryMs = 250
 const lastRetryMs = 8000
 /** Numbers are reserved in leaps of this size, so that a restart never gives one out again. */
 const reservedNumbers = 100_000
+
+const noChanges: ReadonlyMap<number, DeliveryRecord | null> = new Map()
 
 interface FlushWaiter {
   readonly batch: BatchNumber
@@ -165,64 +169,95 @@ export class BatchedStore implements Store {
     return this.#engine.retained()
   }
 
-  countReferences(): ReadonlyMap<number, number> {
+  tallyDeliveries(): DeliveryTally {
+    const queues = new Map<number, QueueTally>()
     // Sorted numbers in one array take 8 bytes each; a map of all of them would take many times that.
     let numbers = new Float64Array(1024)
     let length = 0
-    for (const messageNumber of this.#engine.references()) {
+    this.#engine.eachReference((messageNumber, sessionNumber, order, queuedBytes) => {
       if (length === numbers.length) {
         const larger = new Float64Array(length * 2)
         larger.set(numbers)
         numbers = larger
       }
       numbers[length++] = messageNumber
-    }
+      if (queuedBytes === -1) return
+      let queue = queues.get(sessionNumber)
+      if (queue === undefined) {
+        queue = { messages: 0, bytes: 0, lastOrder: 0 }
+        queues.set(sessionNumber, queue)
+      }
+      queue.messages++
+      queue.bytes += queuedBytes
+      queue.lastOrder = Math.max(queue.lastOrder, order)
+    })
     numbers = numbers.subarray(0, length).sort()
-    const shared = new Map<number, number>()
+    const references = new Map<number, number>()
     for (let index = 1; index < length; index++) {
-      if (numbers[index] === numbers[index - 1]) shared.set(numbers[index], (shared.get(numbers[index]) ?? 1) + 1)
+      if (numbers[index] !== numbers[index - 1]) continue
+      references.set(numbers[index], (references.get(numbers[index]) ?? 1) + 1)
     }
     let index = 0
     for (const messageNumber of this.#engine.messageNumbers()) {
       while (index < length && numbers[index] < messageNumber) index++
       if (index === length || numbers[index] !== messageNumber) this.deleteMessage(messageNumber)
     }
-    return shared
+    return { references, queues }
   }
 
-  deliveries(sessionNumber: number, fromOrder: number, limit: number): readonly StoredDelivery[] {
+  deliveries(
+    sessionNumber: number,
+    fromOrder: number,
+    limit: number,
+    limitBytes = Number.POSITIVE_INFINITY,
+  ): readonly StoredDelivery[] {
     const found: StoredDelivery[] = []
-    const waiting = this.#waitingDeliveries(sessionNumber)
-    const added: number[] = []
-    for (const [order, record] of waiting) if (record !== null && order >= fromOrder) added.push(order)
-    added.sort((a, b) => a - b)
-    let next = 0
+    let room = limit > 0 ? limitBytes : 0
     const take = (order: number, delivery: DeliveryRecord) => {
       const message = delivery.isReleased ? null : this.#message(delivery.messageNumber)
-      if (message !== null || delivery.isReleased) found.push({ order, delivery, message })
+      if (message === null && !delivery.isReleased) return
+      found.push({ order, delivery, message })
+      room = found.length === limit ? 0 : room - (message?.packet.length ?? 0)
     }
-    if (limit > 0 && !this.#isDeleted(sessionNumber)) {
-      for (const [order, delivery] of this.#engine.deliveries(sessionNumber, fromOrder)) {
-        while (next < added.length && added[next] < order && found.length < limit) {
-          take(added[next], waiting.get(added[next++]) as DeliveryRecord)
-        }
-        if (found.length === limit) return found
-        if (waiting.has(order)) continue
-        take(order, delivery)
-        if (found.length === limit) return found
+    const { forming, writing } = this.#waitingDeliveries(sessionNumber)
+    const added: number[] = []
+    for (const changes of [writing, forming]) {
+      for (const [order, record] of changes) {
+        if (record === null || order < fromOrder || (changes === writing && forming.has(order))) continue
+        added.push(order)
       }
     }
-    while (next < added.length && found.length < limit) take(added[next], waiting.get(added[next++]) as DeliveryRecord)
+    added.sort((a, b) => a - b)
+    let next = 0
+    const takeAddedBelow = (end: number) => {
+      while (room > 0 && next < added.length && added[next] < end) {
+        const order = added[next++]
+        take(order, (forming.get(order) ?? writing.get(order)) as DeliveryRecord)
+      }
+    }
+    if (!this.#isDeleted(sessionNumber)) {
+      for (const [order, delivery] of this.#engine.deliveries(sessionNumber, fromOrder)) {
+        takeAddedBelow(order)
+        if (room <= 0) return found
+        if (!forming.has(order) && !writing.has(order)) take(order, delivery)
+        if (room <= 0) return found
+      }
+    }
+    takeAddedBelow(Number.POSITIVE_INFINITY)
     return found
   }
 
   deliveryCount(sessionNumber: number): number {
     const isDeleted = this.#isDeleted(sessionNumber)
     let count = isDeleted ? 0 : this.#engine.countDeliveries(sessionNumber)
-    for (const [order, record] of this.#waitingDeliveries(sessionNumber)) {
-      const isStored = !isDeleted && this.#engine.hasDelivery(sessionNumber, order)
-      if (record !== null && !isStored) count++
-      if (record === null && isStored) count--
+    const { forming, writing } = this.#waitingDeliveries(sessionNumber)
+    for (const changes of [writing, forming]) {
+      for (const [order, record] of changes) {
+        if (changes === writing && forming.has(order)) continue
+        const isStored = !isDeleted && this.#engine.hasDelivery(sessionNumber, order)
+        if (record !== null && !isStored) count++
+        if (record === null && isStored) count--
+      }
     }
     return count
   }
@@ -349,13 +384,16 @@ export class BatchedStore implements Store {
     return this.#forming.sessions.get(sessionNumber) === null || this.#writing?.sessions.get(sessionNumber) === null
   }
 
-  /** Changes of deliveries of a Session that are not written yet, the latest of each. */
-  #waitingDeliveries(sessionNumber: number): ReadonlyMap<number, DeliveryRecord | null> {
-    const forming = this.#forming.deliveries.get(sessionNumber)
-    const writing =
-      this.#forming.sessions.get(sessionNumber) === null ? undefined : this.#writing?.deliveries.get(sessionNumber)
-    if (writing === undefined) return forming ?? new Map()
-    return forming === undefined ? writing : new Map([...writing, ...forming])
+  /** Changes of deliveries of a Session that are not written yet; those that are forming have the last word. */
+  #waitingDeliveries(sessionNumber: number): {
+    forming: ReadonlyMap<number, DeliveryRecord | null>
+    writing: ReadonlyMap<number, DeliveryRecord | null>
+  } {
+    const isDeleted = this.#forming.sessions.get(sessionNumber) === null
+    return {
+      forming: this.#forming.deliveries.get(sessionNumber) ?? noChanges,
+      writing: (isDeleted ? undefined : this.#writing?.deliveries.get(sessionNumber)) ?? noChanges,
+    }
   }
 
   #message(messageNumber: number): MessageRecord | null {

@@ -21,8 +21,11 @@ export interface Engine {
   countDeliveries(sessionNumber: number): number
   hasDelivery(sessionNumber: number, order: number): boolean
   message(messageNumber: number): MessageRecord | null
-  /** Message numbers of all deliveries that are not released, in any order. */
-  references(): Iterable<number>
+  /**
+   * Visits all deliveries that are not released, in any order.
+   * @param visit `queuedBytes`: size of the packet of one that waits in the queue; -1 for one that is in flight
+   */
+  eachReference(visit: (messageNumber: number, sessionNumber: number, order: number, queuedBytes: number) => void): void
   messageNumbers(): Iterable<number>
   close(): Promise<void>
 }

@@ -35,6 +35,7 @@ import {
   messageNumberOf,
   orderOf,
   packetIdOf,
+  queuedBytesOf,
   RecordEncoder,
   type RecordKind,
   recordKind,
@@ -75,6 +76,7 @@ export class LmdbEngine implements Engine, StoreFile {
   readonly #leftovers = new Set<number>()
   #database: Database
   #isSuspect = false
+  #isOlderFormat = false
   /** Tools that read the file for longer than a turn. */
   readonly #readings = new Set<Promise<unknown>>()
   #endOfReadings = new AbortController()
@@ -90,6 +92,7 @@ export class LmdbEngine implements Engine, StoreFile {
       const meta = decodeMeta(value)
       nextSessionNumber = meta.nextSessionNumber
       nextMessageNumber = meta.nextMessageNumber
+      this.#isOlderFormat = meta.version < formatVersion
     }
     this.nextSessionNumber = nextSessionNumber
     this.nextMessageNumber = nextMessageNumber
@@ -117,6 +120,7 @@ export class LmdbEngine implements Engine, StoreFile {
       this.#isSuspect = true
       throw await this.#explain(error)
     }
+    this.#isOlderFormat = false
     for (const sessionNumber of left) this.#leftovers.add(sessionNumber)
     for (const sessionNumber of removed) this.#leftovers.delete(sessionNumber)
   }
@@ -191,11 +195,17 @@ export class LmdbEngine implements Engine, StoreFile {
     return isIntact(key, bytes) ? decodeMessage(bytes) : null
   }
 
-  *references(): Iterable<number> {
+  eachReference(
+    visit: (messageNumber: number, sessionNumber: number, order: number, queuedBytes: number) => void,
+  ): void {
     this.#database.resetReadTxn()
-    for (const { value } of this.#database.getRange(rangeOf(recordKind.delivery))) {
-      const messageNumber = referenceOf(asBuffer(value))
-      if (messageNumber !== null) yield messageNumber
+    for (const entry of this.#database.getRange(rangeOf(recordKind.delivery))) {
+      const value = asBuffer(entry.value)
+      const messageNumber = referenceOf(value)
+      if (messageNumber === null) continue
+      const queuedBytes = queuedBytesOf(value) ?? this.message(messageNumber)?.packet.length ?? 0
+      const key = asBuffer(entry.key)
+      visit(messageNumber, sessionNumberOf(key), orderOf(key), queuedBytes)
     }
   }
 
@@ -245,8 +255,9 @@ export class LmdbEngine implements Engine, StoreFile {
     const database = this.#database
     const encoder = this.#encoder
     encoder.reset()
-    if (batch.reservation !== null) {
-      const { nextSessionNumber, nextMessageNumber } = batch.reservation
+    // A file of an older format becomes one of this with the first record.
+    if (batch.reservation !== null || this.#isOlderFormat) {
+      const { nextSessionNumber, nextMessageNumber } = batch.reservation ?? this
       const { key, value } = encoder.meta(formatVersion, nextSessionNumber, nextMessageNumber)
       database.put(key, value)
     }

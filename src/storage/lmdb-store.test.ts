@@ -19,11 +19,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
+import { crc32 } from 'node:zlib'
 import { createSystemClock, ManualClock } from '../base/clock.ts'
 import { openEnvironment } from './lmdb-engine.ts'
 import { LmdbFile } from './lmdb-file.ts'
 import { openLmdbStore } from './lmdb-store.ts'
-import { RecordEncoder } from './record-codec.ts'
+import { formatVersion, RecordEncoder, recordKind } from './record-codec.ts'
 import type { Store } from './store.ts'
 import { deliveryRecord, messageRecord, sessionRecord, testStore } from './store-contract.test.support.ts'
 
@@ -152,7 +153,7 @@ test('a newer format, or a file of something else, is refused and left alone', (
       rmSync(path)
     }
     const database = openEnvironment(path, false)
-    const { key, value } = new RecordEncoder().meta(2, 1, 1)
+    const { key, value } = new RecordEncoder().meta(formatVersion + 1, 1, 1)
     await database.put(key, value)
     await database.close()
     await refused(/newer version/)
@@ -167,6 +168,48 @@ test('a newer format, or a file of something else, is refused and left alone', (
 
     writeFileSync(path, 'SQLite format 3\0'.repeat(1000))
     await refused(/not a store of AtollMQ/)
+  }))
+
+test('format 1, whose deliveries do not tell a size, is read and becomes the present one', () =>
+  withDirectory(async (directory) => {
+    await fill(directory)
+    let store = await open(directory)
+    const numbers = [...store.sessions()].map(({ session }) => session.sessionNumber)
+    const read = () =>
+      numbers.map((number) => store.deliveries(number, 0, 1000).map(({ order, message }) => ({ order, message })))
+    const deliveries = read()
+    await store.close()
+
+    const path = join(directory, 'store.mdb')
+    let database = openEnvironment(path, false)
+    const withChecksum = (key: Uint8Array, value: Buffer) => {
+      value.writeUInt32BE(crc32(value.subarray(0, -4), crc32(key)), value.length - 4)
+      return value
+    }
+    for (const { key, value } of [...database.getRange({})]) {
+      if (key[0] !== recordKind.meta && key[0] !== recordKind.delivery) continue
+      const older =
+        key[0] === recordKind.meta ? Buffer.from(value) : Buffer.concat([value.subarray(0, 12), value.subarray(16)])
+      older[0] = 1
+      await database.put(Buffer.from(key), withChecksum(key, older))
+    }
+    await database.close()
+
+    store = await open(directory)
+    const { queues } = store.tallyDeliveries()
+    for (const [index, number] of numbers.entries()) {
+      const bytes = deliveries[index].reduce((sum, { message }) => sum + message!.packet.length, 0)
+      assert.deepEqual(queues.get(number), { messages: deliveryCount, bytes, lastOrder: deliveryCount })
+    }
+    assert.deepEqual(read(), deliveries)
+    store.putInbound(numbers[0], 77)
+    await store.close()
+    database = openEnvironment(path, false)
+    assert.equal(database.get(Buffer.of(recordKind.meta))?.[0], formatVersion)
+    await database.close()
+    store = await open(directory)
+    assert.deepEqual(read(), deliveries)
+    await store.close()
   }))
 
 const damages: [title: string, damage: (bytes: Buffer, pageBytes: number) => void][] = [

@@ -110,9 +110,13 @@ export class MemoryEngine implements Engine {
     return this.#messages.get(messageNumber) ?? null
   }
 
-  *references(): Iterable<number> {
-    for (const records of this.#deliveries.values()) {
-      for (const record of records.values()) if (!record.isReleased) yield record.messageNumber
+  eachReference(
+    visit: (messageNumber: number, sessionNumber: number, order: number, queuedBytes: number) => void,
+  ): void {
+    for (const [sessionNumber, records] of this.#deliveries) {
+      for (const [order, { messageNumber, packetId, isReleased, sizeBytes }] of records) {
+        if (!isReleased) visit(messageNumber, sessionNumber, order, packetId === 0 ? sizeBytes : -1)
+      }
     }
   }
 

@@ -20,8 +20,8 @@ export const recordKind = {
 
 export type RecordKind = (typeof recordKind)[keyof typeof recordKind]
 
-/** Version of the layouts below; grows with every change of one of them. */
-export const formatVersion = 1
+/** Version of the layouts below; grows with every change of one of them. What changed: 2, deliveries tell the size of their packet. */
+export const formatVersion = 2
 
 /** Longest name that stands in a key as it is; LMDB takes keys of 1978 bytes. */
 const longestPlainName = 512
@@ -126,11 +126,12 @@ export class RecordEncoder {
     this.#deliveryKey(sessionNumber, order)
     const split = this.#position
     this.#byte(formatVersion)
-    // Message number and flags first: they are read alone when references are counted.
+    // What has a fixed place comes first: it is read alone when deliveries are tallied.
     this.#double(record.messageNumber)
     const flags = (record.retain ? 4 : 0) | (record.isReleased ? releasedFlag : 0)
     this.#byte(record.qos | flags | (identifiers === null ? 0 : 16) | (share === null ? 0 : 32))
     this.#uint16(record.packetId)
+    this.#uint32(record.sizeBytes)
     if (identifiers !== null) {
       this.#uint32(identifiers.length)
       for (const identifier of identifiers) this.#uint32(identifier)
@@ -316,6 +317,12 @@ export function referenceOf(value: Buffer): number | null {
   return value[9] & releasedFlag ? null : value.readDoubleBE(1)
 }
 
+/** Of the value of a delivery: the size of its packet, -1 if it is in flight; null where the layout does not tell. */
+export function queuedBytesOf(value: Buffer): number | null {
+  if (value.readUInt16BE(10) !== 0) return -1
+  return value[0] === 1 ? null : value.readUInt32BE(12)
+}
+
 export function decodeSession(key: Buffer, value: Buffer): SessionRecord {
   const reader = new ValueReader(value)
   const flags = reader.byte()
@@ -363,11 +370,12 @@ export function decodeDelivery(value: Buffer): DeliveryRecord {
   const messageNumber = reader.double()
   const flags = reader.byte()
   const packetId = reader.uint16()
+  const sizeBytes = value[0] === 1 ? 0 : reader.uint32()
   const identifiers = flags & 16 ? Array.from({ length: reader.uint32() }, () => reader.uint32()) : null
   const share = flags & 32 ? { shareName: reader.string(), filter: reader.string() } : null
   const qos = (flags & 3) as 1 | 2
   const isReleased = (flags & releasedFlag) !== 0
-  return { messageNumber, qos, retain: (flags & 4) !== 0, identifiers, share, packetId, isReleased }
+  return { messageNumber, sizeBytes, qos, retain: (flags & 4) !== 0, identifiers, share, packetId, isReleased }
 }
 
 function readUint64(bytes: Buffer, position: number): number {

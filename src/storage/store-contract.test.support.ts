@@ -40,6 +40,7 @@ export function messageRecord(packet: string | Buffer, changes: Partial<MessageR
 export function deliveryRecord(messageNumber: number, changes: Partial<DeliveryRecord> = {}): DeliveryRecord {
   return {
     messageNumber,
+    sizeBytes: 2,
     qos: 1,
     retain: false,
     identifiers: null,
@@ -315,6 +316,12 @@ export function testStore(name: string, create: () => StoreUnderTest): void {
       assert.deepEqual(orders(598, 5), [598, 599, 600])
       assert.deepEqual(orders(601, 5), [])
       assert.deepEqual(orders(1, 0), [])
+      // Packets of two bytes each, `m1` to `m9`, then of three.
+      const ordersWithin = (bytes: number) => store.deliveries(session, 1, 100, bytes).map(({ order }) => order)
+      assert.deepEqual(ordersWithin(0), [])
+      assert.deepEqual(ordersWithin(1), [1])
+      assert.deepEqual(ordersWithin(7), [1, 2, 3, 4])
+      assert.equal(ordersWithin(10_000).length, 100)
       const all: StoredDelivery[] = []
       for (let from = 0; ; from = all[all.length - 1].order + 1) {
         const page = store.deliveries(session, from, 7)
@@ -376,29 +383,37 @@ export function testStore(name: string, create: () => StoreUnderTest): void {
     }
     // What is left of the deleted Session goes with the next batches; nothing refers to it any more then.
     while (store.isDirty) await store.flush()
-    assert.equal(store.countReferences().get(message), 10)
+    assert.equal(store.tallyDeliveries().references.get(message), 10)
     await store.close()
   })
 
-  run('references are counted, and messages without any are deleted', async (under) => {
+  run('deliveries are tallied, and messages without any are deleted', async (under) => {
     let store = await under.open()
     const session = store.nextSessionNumber
     const message = store.nextMessageNumber
     for (let index = 0; index < 5; index++) store.putMessage(message + index, messageRecord(`m${index}`))
     store.putDelivery(session, 1, deliveryRecord(message))
-    store.putDelivery(session, 2, deliveryRecord(message + 1))
+    store.putDelivery(session, 2, deliveryRecord(message + 1, { sizeBytes: 500 }))
     store.putDelivery(session + 1, 1, deliveryRecord(message + 1))
-    store.putDelivery(session + 2, 1, deliveryRecord(message + 1))
+    store.putDelivery(session + 2, 1, deliveryRecord(message + 1, { packetId: 1 }))
     store.putDelivery(session, 3, deliveryRecord(message + 2, { qos: 2, isReleased: true, packetId: 1 }))
     store.putDelivery(session, 4, deliveryRecord(message + 4))
     store.putDelivery(session + 1, 2, deliveryRecord(message + 4))
     store = await reopen(under, store)
+    const { references, queues } = store.tallyDeliveries()
     assert.deepEqual(
-      [...store.countReferences()].sort(),
+      [...references].sort(),
       [
         [message + 1, 3],
         [message + 4, 2],
       ].sort(),
+    )
+    assert.deepEqual(
+      [...queues].sort(([a], [b]) => a - b),
+      [
+        [session, { messages: 3, bytes: 2 + 500 + 2, lastOrder: 4 }],
+        [session + 1, { messages: 2, bytes: 4, lastOrder: 2 }],
+      ],
     )
     store = await reopen(under, store)
     store.putDelivery(session + 9, 1, deliveryRecord(message + 2))

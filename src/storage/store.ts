@@ -50,6 +50,8 @@ export interface MessageRecord {
 /** One message on its way to one client; `order` grows with each of a Session. */
 export interface DeliveryRecord {
   readonly messageNumber: number
+  /** Of the packet of the message: what waits is accounted without reading it. */
+  readonly sizeBytes: number
   readonly qos: 1 | 2
   readonly retain: boolean
   readonly identifiers: readonly number[] | null
@@ -59,6 +61,21 @@ export interface DeliveryRecord {
   readonly packetId: number
   /** PUBREC has come, PUBREL is owed. */
   readonly isReleased: boolean
+}
+
+/** All deliveries, counted at the start. */
+export interface DeliveryTally {
+  /** By message number: how many deliveries that are not released point to it, for those with more than one. */
+  readonly references: Map<number, number>
+  /** By session number: what waits in its queue, which is what has no Packet Identifier. */
+  readonly queues: ReadonlyMap<number, QueueTally>
+}
+
+export interface QueueTally {
+  messages: number
+  /** Of their packets. */
+  bytes: number
+  lastOrder: number
 }
 
 /** Everything of one Session, as it is read back. Deliveries come in their order. */
@@ -139,14 +156,13 @@ export interface Store {
   // ---- reading back, at start: what is stored, without what waits to be written
   sessions(): Iterable<StoredSession>
   retained(): Iterable<{ topic: string; message: MessageRecord }>
-  /** How many deliveries that are not released point to a message, for those with more than one; messages that none points to
-   *  are deleted. Reads every delivery: about a second for a million. */
-  countReferences(): ReadonlyMap<number, number>
+  /** Reads every delivery, about a second for a million. Messages that none points to are deleted. */
+  tallyDeliveries(): DeliveryTally
 
   // ---- reading back, at any time: what was noted counts at once
-  /** Deliveries of a Session from `fromOrder` on, `limit` at most, with their messages; null for one that is released. One that
-   *  is not released and whose message is gone is left out. */
-  deliveries(sessionNumber: number, fromOrder: number, limit: number): readonly StoredDelivery[]
+  /** Deliveries of a Session from `fromOrder` on, with their messages; null for one that is released. One that is not released and
+   *  whose message is gone is left out. Ends after `limit` of them, or when their packets have come to `limitBytes`. */
+  deliveries(sessionNumber: number, fromOrder: number, limit: number, limitBytes?: number): readonly StoredDelivery[]
   deliveryCount(sessionNumber: number): number
   /** Larger than every number ever put; grows by leaps from start to start. */
   readonly nextSessionNumber: number

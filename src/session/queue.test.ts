@@ -1,0 +1,240 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { ManualClock } from '../base/clock.ts'
+import { TimerWheel } from '../base/timer-wheel.ts'
+import { createMessage } from '../codec/application-message.ts'
+import type { Qos } from '../codec/packet-types.ts'
+import { Counters } from '../observe/counters.ts'
+import { ShareGroup } from '../routing/share-group.ts'
+import { createMemoryStore } from '../storage/memory-store.ts'
+import type { Store } from '../storage/store.ts'
+import { Journal } from './journal.ts'
+import type { Delivery, Outlet, Session, SessionContext } from './session.ts'
+import { SessionRegistry } from './session-registry.ts'
+
+class Reader implements Outlet {
+  readonly isWritable = true
+  readonly got: string[] = []
+  readonly #open: { packetId: number; qos: Qos }[] = []
+
+  sendQos0(): boolean {
+    return true
+  }
+
+  sendPublish(message: { payload: Buffer }, qos: Qos, _retain: boolean, _ids: unknown, packetId: number): boolean {
+    this.got.push(message.payload.toString('latin1', 0, 8).trim())
+    this.#open.push({ packetId, qos })
+    return true
+  }
+
+  sendPubrel(): void {}
+  disconnect(): void {}
+
+  /** Acknowledges all that it has, again and again, until nothing more comes. */
+  drain(session: Session): string[] {
+    for (let next = this.#open.shift(); next !== undefined; next = this.#open.shift()) session.puback(next.packetId)
+    return this.got
+  }
+}
+
+async function setUp(limits: Partial<SessionContext['limits']> = {}, memoryLimitBytes = 1e9) {
+  const clock = new ManualClock()
+  const store: Store = createMemoryStore(clock)
+  const orphans: Delivery[] = []
+  const context: SessionContext = {
+    limits: {
+      queueMessages: 1e9,
+      queueBytes: 1e12,
+      queueAgeSeconds: 0,
+      queuePolicy: 'drop-oldest',
+      ...limits,
+    },
+    counters: new Counters(),
+    queues: { messages: 0, bytes: 0, memoryBytes: 0, memoryLimitBytes, limitBytes: 1e12, inflightBytes: 0 },
+    nowMs: () => clock.monotonicMs(),
+    mayReceive: null,
+    rightsGeneration: 0,
+    journal: null,
+    orphaned: (found) => void orphans.push(...found),
+  }
+  const group = new ShareGroup('workers', 'jobs')
+  const journal = new Journal(store, clock, {
+    references: new Map(),
+    shareGroup: () => group,
+    enter: (work) => work(),
+    onProblem: () => {},
+  })
+  context.journal = journal
+  const registry = new SessionRegistry(context, new TimerWheel(clock), {
+    publishWill: () => {},
+    ended: (_session, found) => void orphans.push(...found),
+  })
+  const create = (clientId: string): Session => {
+    const session = registry.create(clientId)
+    session.expirySeconds = 3600
+    session.isDurable = true
+    journal.session(session)
+    return session
+  }
+  const messageOf = (text: string, sizeBytes = 100) =>
+    createMessage('t', Buffer.from(text.padEnd(sizeBytes)), { qos: 1, nowMs: clock.monotonicMs() })
+  const fill = (session: Session, from: number, to: number, sizeBytes = 100, share: ShareGroup | null = null) => {
+    for (let index = from; index <= to; index++)
+      session.deliver(messageOf(`${index}`, sizeBytes), 1, false, null, share)
+  }
+  const read = (session: Session, window = 10): string[] => {
+    const reader = new Reader()
+    session.attach(reader, window)
+    session.pump()
+    const got = reader.drain(session)
+    session.detach()
+    return got
+  }
+  return { clock, store, context, registry, orphans, group, journal, create, messageOf, fill, read }
+}
+
+const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => `${from + index}`)
+
+test('a queue beyond its window is in the store only, and comes in order', async () => {
+  const { store, context, create, fill, read } = await setUp()
+  const session = create('a')
+  fill(session, 1, 20_000)
+  assert.equal(session.queuedMessages, 20_000)
+  assert.equal(context.queues.messages, 20_000)
+  assert.equal(context.queues.bytes, session.queuedBytes)
+  assert.ok(context.queues.memoryBytes <= 256 * 1024, `${context.queues.memoryBytes}`)
+  assert.ok(session.queuedBytes > 10 * context.queues.memoryBytes)
+  assert.deepEqual(read(session), numbers(1, 20_000))
+  assert.deepEqual(
+    [context.queues.messages, context.queues.bytes, context.queues.memoryBytes, context.queues.inflightBytes],
+    [0, 0, 0, 0],
+  )
+  await store.flush()
+  assert.equal(store.deliveryCount(session.storeNumber), 0)
+})
+
+test('what comes while the queue is being read, written or not, stays in order', async () => {
+  const { store, create, fill, messageOf } = await setUp()
+  const session = create('a')
+  fill(session, 1, 5000)
+  await store.flush()
+  fill(session, 5001, 6000)
+  const reader = new Reader()
+  session.attach(reader, 5)
+  session.pump()
+  let next = 6001
+  const { got } = reader
+  // One more for every three that are acknowledged, now and then after a write.
+  const sendPublish = reader.sendPublish.bind(reader)
+  let sent = 0
+  reader.sendPublish = (...values: Parameters<typeof sendPublish>) => {
+    if (++sent % 3 === 0 && next <= 8000)
+      queueMicrotask(() => session.deliver(messageOf(`${next++}`), 1, false, null, null))
+    return sendPublish(...values)
+  }
+  while (session.queuedMessages > 0 || session.inflightCount > 0) {
+    for (let count = 0; count < 100; count++) {
+      const packetId = session.inflight.inOrder()[0]
+      if (packetId !== undefined) session.puback(packetId)
+      await null
+    }
+    if (sent % 7 === 0) await store.flush()
+  }
+  assert.deepEqual(got, numbers(1, 8000))
+  session.detach()
+})
+
+test('over the memory that all queues have together even the first message waits in the store', async () => {
+  const { context, create, fill, read } = await setUp({}, 50_000)
+  const sessions = numbers(1, 50).map(create)
+  for (const session of sessions) fill(session, 1, 300)
+  assert.ok(context.queues.memoryBytes <= 50_000)
+  for (const session of sessions) assert.deepEqual(read(session, 50), numbers(1, 300))
+  assert.deepEqual([context.queues.memoryBytes, context.queues.bytes], [0, 0])
+})
+
+test('large messages: a page is limited in bytes, and one is always read', async () => {
+  const { context, create, fill, read } = await setUp()
+  const session = create('a')
+  fill(session, 1, 20, 300_000)
+  assert.equal(context.queues.memoryBytes, 0)
+  assert.deepEqual(read(session, 1), numbers(1, 20))
+})
+
+for (const queuePolicy of ['drop-oldest', 'drop-newest'] as const) {
+  test(`a full queue that is in the store: ${queuePolicy}`, async () => {
+    const { context, create, fill, read } = await setUp({ queueMessages: 9000, queuePolicy })
+    const session = create('a')
+    fill(session, 1, 12_000)
+    assert.equal(session.queuedMessages, 9000)
+    assert.equal(context.counters.droppedQueueFull, 3000)
+    assert.deepEqual(read(session), queuePolicy === 'drop-oldest' ? numbers(3001, 12_000) : numbers(1, 9000))
+  })
+}
+
+test('a message is deleted with the last of its deliveries, wherever they wait', async () => {
+  const { store, create, messageOf, read } = await setUp()
+  const sessions = ['a', 'b', 'c'].map(create)
+  for (let index = 1; index <= 5000; index++) {
+    const message = messageOf(`${index}`)
+    for (const session of sessions) session.deliver(message, 1, false, null, null)
+  }
+  await store.flush()
+  assert.deepEqual(read(sessions[1]), numbers(1, 5000))
+  await store.flush()
+  assert.equal(store.tallyDeliveries().references.size, 5000)
+  assert.deepEqual(read(sessions[0]), numbers(1, 5000))
+  await store.flush()
+  assert.equal(store.tallyDeliveries().references.size, 0)
+  assert.deepEqual(read(sessions[2]), numbers(1, 5000))
+  await store.flush()
+  const { references, queues } = store.tallyDeliveries()
+  assert.deepEqual([references.size, queues.size, store.isDirty], [0, 0, false], 'nothing is left to be deleted')
+})
+
+test('a Session that ends lets go of a long queue page by page', async () => {
+  const { store, context, registry, orphans, group, create, messageOf, fill } = await setUp()
+  const ending = create('a')
+  const other = create('b')
+  const kept = messageOf('kept')
+  ending.deliver(kept, 1, false, null, null)
+  other.deliver(kept, 1, false, null, null)
+  fill(ending, 1, 30_000, 100, group)
+  await store.flush()
+  registry.end(ending)
+  assert.ok(ending.queuedMessages > 20_000, 'the turn of the end does not do all of it')
+  assert.equal(registry.get('a'), null)
+  while (context.queues.messages > 1) await store.flush()
+  await store.flush()
+  assert.deepEqual(
+    orphans.map(({ message }) => message.payload.toString().trim()),
+    numbers(1, 30_000),
+    'other members of the group get them',
+  )
+  assert.deepEqual(
+    [...store.sessions()].map(({ session }) => session.clientId),
+    ['b'],
+  )
+  assert.equal(context.queues.messages, 1)
+  assert.equal(store.tallyDeliveries().queues.size, 1)
+  assert.ok(!store.isDirty, 'no message is left without a delivery')
+})
+
+test('messages that waited too long are dropped and counted, and make room', async () => {
+  const { clock, context, create, fill, read } = await setUp({
+    queueAgeSeconds: 60,
+    queueMessages: 100,
+    queuePolicy: 'drop-newest',
+  })
+  const session = create('a')
+  fill(session, 1, 50)
+  clock.advance(40_000)
+  fill(session, 51, 100)
+  clock.advance(20_000)
+  fill(session, 101, 150)
+  assert.equal(context.counters.droppedQueueFull, 0)
+  assert.equal(context.counters.droppedQueueAge, 50)
+  clock.advance(40_000)
+  assert.deepEqual(read(session), numbers(101, 150))
+  assert.equal(context.counters.droppedQueueAge, 100)
+})

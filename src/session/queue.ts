@@ -1,0 +1,124 @@
+// The messages that wait for one client, oldest first: the first of them in memory, the rest, when they are many, in the
+// store only, from where they come back in pages. Limits and policies are its Session's business.
+import { Deque } from '../base/deque.ts'
+import type { Journal } from './journal.ts'
+import type { Delivery, Session } from './session.ts'
+
+/** Of all queues of an instance together. */
+export interface QueueAccount {
+  messages: number
+  bytes: number
+  /** The part of `bytes` that is in memory. */
+  memoryBytes: number
+  /** Over it, what can wait in the store does so. */
+  memoryLimitBytes: number
+}
+
+/** Accounted for each queued message beside its bytes. */
+export const queueOverheadBytes = 64
+/** What one queue keeps in memory before the rest waits in the store. */
+const windowBytes = 256 * 1024
+/** What is read from the store at a time. */
+const pageMessages = 256
+const pageBytes = 128 * 1024
+
+export function queuedSizeOf(delivery: Delivery): number {
+  return delivery.message.sizeBytes + queueOverheadBytes
+}
+
+export class Queue {
+  readonly #session: Session
+  readonly #account: QueueAccount
+  /** null when nothing of this queue is in the store: then all of it is in memory. */
+  readonly #journal: Journal | null
+  readonly #first = new Deque<Delivery>()
+  #memoryBytes = 0
+  /** Behind those in memory, in the store only: how many, and from which order on. */
+  #storedMessages = 0
+  #storedBytes = 0
+  #storedFrom = 0
+
+  constructor(session: Session, account: QueueAccount, journal: Journal | null) {
+    this.#session = session
+    this.#account = account
+    this.#journal = journal
+  }
+
+  get messages(): number {
+    return this.#first.length + this.#storedMessages
+  }
+
+  get bytes(): number {
+    return this.#memoryBytes + this.#storedBytes
+  }
+
+  /** @param delivery noted in the journal, if there is one */
+  push(delivery: Delivery): void {
+    const size = queuedSizeOf(delivery)
+    const account = this.#account
+    account.messages++
+    account.bytes += size
+    const isRoomInMemory =
+      this.#memoryBytes + size <= windowBytes && account.memoryBytes + size <= account.memoryLimitBytes
+    if (this.#journal !== null && (this.#storedMessages > 0 || !isRoomInMemory)) {
+      if (this.#storedMessages === 0) this.#storedFrom = delivery.order
+      this.#storedMessages++
+      this.#storedBytes += size
+      return
+    }
+    this.#first.push(delivery)
+    this.#memoryBytes += size
+    account.memoryBytes += size
+  }
+
+  /** What a restart has left in the store, from `fromOrder` on. @param bytes of the packets alone */
+  restore(fromOrder: number, messages: number, bytes: number): void {
+    const size = bytes + messages * queueOverheadBytes
+    this.#storedFrom = fromOrder
+    this.#storedMessages = messages
+    this.#storedBytes = size
+    this.#account.messages += messages
+    this.#account.bytes += size
+  }
+
+  /** The oldest, if it is in memory. */
+  peek(): Delivery | undefined {
+    return this.#first.peek()
+  }
+
+  /** Takes the oldest; undefined when none is left. */
+  shift(): Delivery | undefined {
+    if (this.#first.length === 0 && this.#storedMessages > 0) this.#readPage()
+    const delivery = this.#first.shift()
+    if (delivery === undefined) return undefined
+    const size = queuedSizeOf(delivery)
+    this.#memoryBytes -= size
+    this.#account.memoryBytes -= size
+    this.#account.messages--
+    this.#account.bytes -= size
+    return delivery
+  }
+
+  #readPage(): void {
+    const page = this.#journal!.queued(this.#session, this.#storedFrom, pageMessages, pageBytes)
+    let bytes = 0
+    for (const delivery of page) {
+      this.#first.push(delivery)
+      bytes += queuedSizeOf(delivery)
+    }
+    this.#storedMessages -= page.length
+    this.#storedBytes -= bytes
+    this.#memoryBytes += bytes
+    this.#account.memoryBytes += bytes
+    if (page.length > 0) this.#storedFrom = page[page.length - 1].order + 1
+    else this.#giveUpTheRest()
+  }
+
+  /** The store has no more of what it should have: it was damaged. */
+  #giveUpTheRest(): void {
+    this.#account.messages -= this.#storedMessages
+    this.#account.bytes -= this.#storedBytes
+    this.#storedMessages = 0
+    this.#storedBytes = 0
+  }
+}
