@@ -33,7 +33,7 @@ const allowed = {
   ],
   fleet: ['base', 'config', 'observe', 'transport', 'instance'],
   admin: ['base', 'config', 'observe', 'transport', 'instance', 'fleet'],
-  testing: ['base'],
+  testing: ['base', 'storage'],
   cli: ['base', 'codec', 'topic', 'config', 'observe', 'security', 'transport', 'client', 'instance', 'fleet', 'admin'],
   '.': ['base', 'codec', 'topic', 'config', 'broker', 'security', 'instance'],
 }

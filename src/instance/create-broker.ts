@@ -10,6 +10,7 @@ import type { InstanceConfig } from '../config/instance-config.ts'
 import type { InstanceInput, listenerKeys, SectionInput } from '../config/keys.ts'
 import { instanceFromInput } from '../config/resolve-instance.ts'
 import { createLog, createSilentLog, type Log } from '../observe/log.ts'
+import type { FaultDisk } from '../storage/memory-store.ts'
 import type { ListenerPhase } from '../transport/listener.ts'
 import { StreamConnection } from '../transport/stream-connection.ts'
 import { addressGrammar } from './address-grammar.ts'
@@ -31,6 +32,8 @@ export interface BrokerSurroundings {
   clock?: Clock
   /** Folder of this broker alone for what must survive a restart; with it `durability` may be `os` or `fsync`. */
   dataDir?: string
+  /** For tests of crashes: a disk of simulations from `atollmq/testing` in the place of `dataDir`. */
+  disk?: FaultDisk
   /** Where missing directories of UNIX sockets may be created; nowhere when absent. */
   runDir?: string
   /** A number in [0, 1), for tests that must repeat. */
@@ -75,6 +78,7 @@ export class AtollBroker {
       environment: {},
       pid: process.pid,
       dataDir: surroundings.dataDir ?? null,
+      disk: surroundings.disk,
       random: surroundings.random,
     })
   }

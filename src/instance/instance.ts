@@ -17,6 +17,7 @@ import { type AclAuthorizer, createAclAuthorizer } from '../security/acl-authori
 import { type AclRules, parseAclFile } from '../security/acl-file.ts'
 import { createPasswordAuthenticator, type PasswordAuthenticator } from '../security/password-authenticator.ts'
 import { type PasswordEntries, parsePasswordFile } from '../security/password-file.ts'
+import type { FaultDisk } from '../storage/memory-store.ts'
 import type { Store } from '../storage/store.ts'
 import { isLoopback, parseAddress } from '../transport/address.ts'
 import { parseListenFds } from '../transport/inherited-fds.ts'
@@ -37,6 +38,8 @@ export interface InstanceEnvironment {
   pid: number
   /** Absolute path of the folder for what must survive a restart; the caller keeps others out. null: nothing can be kept. */
   dataDir: string | null
+  /** In the place of `dataDir`, for simulations. */
+  disk?: FaultDisk
   /** Shared by the instances of one event loop; one of its own when absent. */
   loop?: Loop
   /** A number in [0, 1). */
@@ -168,27 +171,18 @@ export class Instance {
   /** Brings back what was kept, and keeps from now on what an acknowledgement promises. */
   async #openStore(): Promise<void> {
     const { durability } = this.#config
-    const { dataDir, log, clock } = this.#environment
+    const { disk, log, clock } = this.#environment
     if (durability === 'memory') return
-    if (dataDir === null) {
-      throw new OperatorError('no-data-directory', `durability: ${durability} needs a folder for the data`, {
-        place: { key: 'durability' },
-        fix: 'name a dataDir, or set durability: memory',
-      })
-    }
     // Not loaded where nothing is stored.
-    const { openLmdbStore } = await import('../storage/lmdb-store.ts')
     const { restore } = await import('../broker/restore.ts')
-    this.#store = await openLmdbStore({ directory: join(dataDir, 'store'), durability, clock })
-    const { networkFileSystemOf } = await import('../storage/network-file-system.ts')
-    const fileSystem = await networkFileSystemOf(dataDir, this.#environment.platform)
-    if (fileSystem !== null) {
-      log.warn('the data is on a network file system, which does not keep what durability promises', {
-        dataDir,
-        fileSystem,
-      })
+    if (disk === undefined) {
+      await this.#openStoreFile(durability)
+    } else {
+      const { createFaultStore } = await import('../storage/memory-store.ts')
+      this.#store = createFaultStore(disk, { durability, clock })
     }
-    const { recovery } = this.#store
+    const store = this.#store as Store
+    const { recovery } = store
     if (recovery !== null) {
       const { setAside, rescued, lost } = recovery
       log.error('THE STORE WAS DAMAGED and has been set aside', {
@@ -198,8 +192,28 @@ export class Instance {
       })
     }
     const startedAtMs = clock.monotonicMs()
-    const report = restore(this.broker, this.#store)
+    const report = restore(this.broker, store)
     log.info('state restored', { ...report, durability, ms: Math.round(clock.monotonicMs() - startedAtMs) })
+  }
+
+  async #openStoreFile(durability: 'os' | 'fsync'): Promise<void> {
+    const { dataDir, log, clock } = this.#environment
+    if (dataDir === null) {
+      throw new OperatorError('no-data-directory', `durability: ${durability} needs a folder for the data`, {
+        place: { key: 'durability' },
+        fix: 'name a dataDir, or set durability: memory',
+      })
+    }
+    const { openLmdbStore } = await import('../storage/lmdb-store.ts')
+    this.#store = await openLmdbStore({ directory: join(dataDir, 'store'), durability, clock })
+    const { networkFileSystemOf } = await import('../storage/network-file-system.ts')
+    const fileSystem = await networkFileSystemOf(dataDir, this.#environment.platform)
+    if (fileSystem !== null) {
+      log.warn('the data is on a network file system, which does not keep what durability promises', {
+        dataDir,
+        fileSystem,
+      })
+    }
   }
 
   /** Everything noted is written, then the file is closed. */

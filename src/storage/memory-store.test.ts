@@ -198,3 +198,30 @@ test('the messages of a batch that failed can be read meanwhile', async () => {
   assert.equal(store.deliveryCount(session), 1)
   await store.close()
 })
+
+test('what is being written when the power goes may arrive all the same; a disk that lies has not written', async () => {
+  const clock = new ManualClock()
+  const disk = new FaultDisk()
+  const topics = () => [...createFaultStore(disk, { durability: 'fsync', clock }).retained()].map(({ topic }) => topic)
+  const store = createFaultStore(disk, { durability: 'fsync', clock })
+  let named = 0
+  store.onDurable = () => named++
+  disk.hold()
+  store.putRetained('on its way', messageRecord('x'))
+  await settle()
+  disk.arrive()
+  disk.cutPower()
+  await settle()
+  assert.equal(named, 0)
+  assert.deepEqual(topics(), ['on its way'])
+
+  disk.isLying = true
+  disk.hold()
+  const next = createFaultStore(disk, { durability: 'fsync', clock })
+  next.onDurable = () => named++
+  next.putRetained('never', messageRecord('x'))
+  await settle()
+  assert.equal(named, 1)
+  disk.cutPower()
+  assert.deepEqual(topics(), ['on its way'])
+})

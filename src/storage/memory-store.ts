@@ -11,6 +11,12 @@ export function createMemoryStore(clock: Clock): Store {
   return new BatchedStore(new MemoryEngine(), { durability: 'memory', clock })
 }
 
+interface HeldWrite {
+  readonly batch: Batch
+  readonly durability: Durability
+  go(): void
+}
+
 /**
  * A disk for `createFaultStore`: what is written is with the operating system first, and survives the end of the process; what
  * is flushed survives a power cut. Everything goes at once unless held.
@@ -19,7 +25,9 @@ export class FaultDisk {
   readonly #flushed = new MemoryEngine()
   /** Written and not flushed, in order. */
   #unflushed: Batch[] = []
-  #held: (() => void)[] | null = null
+  #held: HeldWrite[] | null = null
+  /** Says that a batch is written before it is: what a broker does on it must be found to lose what it has acknowledged. */
+  isLying = false
   /** Counts ends of the process and of the power: a store from before writes no more. */
   generation = 0
   /** Why nothing can be written; null when it can. */
@@ -28,6 +36,11 @@ export class FaultDisk {
   /** How many writes wait for `release`. */
   get waiting(): number {
     return this.#held?.length ?? 0
+  }
+
+  /** How many batches a power cut could take. */
+  get unflushed(): number {
+    return this.#unflushed.length
   }
 
   /** From now on writes wait for `release`. */
@@ -39,7 +52,12 @@ export class FaultDisk {
   release(count?: number): void {
     const held = this.#held ?? []
     if (count === undefined) this.#held = null
-    for (const go of held.splice(0, count ?? held.length)) go()
+    for (const { go } of held.splice(0, count ?? held.length)) go()
+  }
+
+  /** What is being written arrives, and nobody is told: the process or the power ends in between. */
+  arrive(): void {
+    for (const { batch, durability } of (this.#held ?? []).splice(0)) this.#arrived(batch, durability)
   }
 
   /** Everything written so far reaches the disk. */
@@ -69,11 +87,20 @@ export class FaultDisk {
 
   /** Resolves when the batch is where `durability` wants it; never once the process has ended. */
   async write(batch: Batch, durability: Durability, generation: number): Promise<void> {
+    if (generation !== this.generation) return new Promise(() => {})
     const held = this.#held
-    if (held !== null) await new Promise<void>((resolve) => held.push(resolve))
+    if (held !== null && this.isLying) {
+      held.push({ batch, durability, go: () => this.#arrived(batch, durability) })
+      return
+    }
+    if (held !== null) await new Promise<void>((go) => held.push({ batch, durability, go }))
     else await new Promise<void>((resolve) => setImmediate(resolve))
     if (generation !== this.generation) return new Promise(() => {})
     if (this.failure !== null) throw new OperatorError('store-write', `the store can't be written: ${this.failure}`)
+    this.#arrived(batch, durability)
+  }
+
+  #arrived(batch: Batch, durability: Durability): void {
     this.#unflushed.push(batch)
     if (durability === 'fsync') this.flush()
   }

@@ -1,19 +1,16 @@
 // The broker as a process that is killed and started again on the same data directory. Knows nothing of what it should have kept.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Address } from '../kit/raw-client.ts'
+import { type Address, RawClient } from '../kit/raw-client.ts'
+import type { Level } from '../kit/wire.ts'
 import { type Configuration, Daemon } from '../process/daemon.ts'
+import type { CrashableBroker, Transport } from './crashable-broker.ts'
 import { Gate } from './gate.ts'
 
-export type Transport = 'tcp' | 'unix'
-
-export class CrashingBroker {
-  /** Number of the running process, from 1. */
+export class CrashingBroker implements CrashableBroker {
   life = 0
-  /** Clients may come. */
   readonly open = new Gate()
   readonly dataFolder: string
-  /** Those that became ready, and how long that took. */
   readonly starts: { life: number; readyAfterMs: number }[] = []
   #daemon: Daemon | null = null
   #addresses: Record<Transport, Address> | null = null
@@ -33,22 +30,19 @@ export class CrashingBroker {
     writeFileSync(this.#configFile, JSON.stringify({ ...common, ...configuration }, null, 2))
   }
 
-  /** What the process that runs, or ran last, has written. */
   get output(): string {
     return this.#daemon === null ? '' : this.#daemon.stdout + this.#daemon.stderr
   }
 
-  /** It was not told to end. */
   get isUp(): boolean {
     return this.#daemon !== null && !this.#isEnding
   }
 
-  address(transport: Transport): Address {
+  connect(transport: Transport, level: Level): Promise<RawClient> {
     if (this.#addresses === null) throw new Error('the broker was never ready')
-    return this.#addresses[transport]
+    return RawClient.connect(this.#addresses[transport], { level })
   }
 
-  /** @returns whether it became ready: false when it was killed before. `open` stays closed. */
   async start(): Promise<boolean> {
     this.life++
     this.#isEnding = false
@@ -68,7 +62,6 @@ export class CrashingBroker {
     return !this.#isEnding
   }
 
-  /** `kill -9`, or a stop as a service manager asks for it. */
   end(signal: 'SIGKILL' | 'SIGTERM'): void {
     if (this.#isEnding) return
     this.#isEnding = true

@@ -4,20 +4,30 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { RawClient } from '../kit/raw-client.ts'
 import { type Level, pingreq, subscribe } from '../kit/wire.ts'
+import type { Configuration } from '../process/daemon.ts'
 import { Random } from '../simulation/random.ts'
-import { CrashingBroker, type Transport } from './crashing-broker.ts'
+import type { CrashableBroker, Transport } from './crashable-broker.ts'
+import { CrashingBroker } from './crashing-broker.ts'
 import { Ledger, type Message, type Violation } from './ledger.ts'
 import type { PersistentClient, Place } from './persistent-client.ts'
 import { Publisher } from './publisher.ts'
 import { type Manner, Subscriber } from './subscriber.ts'
+import { realTempo, type Tempo } from './tempo.ts'
 
 export type Durability = 'memory' | 'os' | 'fsync'
+
+/** Where a round takes place, and what its ends are. */
+export interface World {
+  tempo: Tempo
+  broker(configuration: Configuration, random: Random, ledger: Ledger): CrashableBroker
+}
 
 export interface RoundOptions {
   seed: number
   durability: Durability
+  /** Real processes that are killed if left out. */
+  world?: (folder: string) => World
   /** Kills in this round; chosen by the seed if left out. */
   kills?: number
   /** Nothing came for so long: what is missing will not come any more. */
@@ -38,6 +48,7 @@ export interface RoundReport {
   sessions: number
   subscriptions: number
   retainedChecks: number
+  allowedLosses: number
   /** From the start of a process on what a killed one has left until it was ready. */
   recoveryMs: number[]
   durationMs: number
@@ -62,8 +73,6 @@ const DRAIN_LIMIT_MS = 30_000
 /** Messages of a round: the harness remembers the story of each. */
 const MESSAGE_LIMIT = 6000
 
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
-
 function chooseTrigger(random: Random): Trigger {
   const afterMs = random.chance(0.5) ? 0 : random.below(4)
   if (random.chance(0.15)) return { at: 'start', afterMs: random.below(450) }
@@ -85,8 +94,9 @@ function chooseEnds(random: Random, kills: number): End[] {
 class Round {
   readonly #random: Random
   readonly #quietMs: number
-  readonly #ledger = new Ledger()
-  readonly #broker: CrashingBroker
+  readonly #tempo: Tempo
+  readonly #ledger: Ledger
+  readonly #broker: CrashableBroker
   readonly #place: Place
   readonly #publishers: Publisher[] = []
   readonly #subscribers: Subscriber[] = []
@@ -96,12 +106,14 @@ class Round {
   readonly #roamers: Subscriber[] = []
   #bornCount = 0
 
-  constructor(folder: string, { seed, durability, quietMs = 1500 }: RoundOptions) {
+  constructor(world: World, { seed, durability, quietMs = 1500 }: RoundOptions) {
     this.#quietMs = quietMs
+    this.#tempo = world.tempo
     this.#random = new Random(seed)
+    this.#ledger = new Ledger(world.tempo.nowMs)
     // Nothing may be dropped for want of room: that would be no broken promise, but would look like one.
     const limits = { queueMessages: 1_000_000, queueBytes: '256MiB', totalQueueBytes: '1GiB' }
-    this.#broker = new CrashingBroker(folder, { durability, limits })
+    this.#broker = world.broker({ durability, limits }, this.#random, this.#ledger)
     this.#place = { broker: this.#broker, ledger: this.#ledger }
     this.#populate()
   }
@@ -171,9 +183,11 @@ class Round {
     for (const end of ends) await this.#live(end)
     await this.#start()
     // The last process works for a while, and is not killed.
-    const beat = setInterval(() => this.#stir(), TICK_MS)
-    await pause(this.#random.between(20, 200))
-    clearInterval(beat)
+    const endStirring = this.#tempo.every(TICK_MS, () => this.#stir())
+    await this.#tempo.pause(this.#random.between(20, 200))
+    // A slow machine gets the time that it needs to show something.
+    await this.#until(() => this.#ledger.figures.acknowledgements >= 200)
+    endStirring()
     await this.#drain()
     return { stops: ends.filter(({ signal }) => signal === 'SIGTERM').length }
   }
@@ -199,20 +213,20 @@ class Round {
 
   async #live({ signal, trigger }: End): Promise<void> {
     const { afterMs } = trigger
-    const timers: NodeJS.Timeout[] = []
+    const callsOff: (() => void)[] = []
     const end = (): void => {
       this.#ledger.happened(`${signal} ${JSON.stringify(trigger)}`)
       this.#broker.end(signal)
     }
     const endIn = (ms: number): void => {
       if (ms === 0) end()
-      else timers.push(setTimeout(end, ms))
+      else callsOff.push(this.#tempo.after(ms, end))
     }
     if (trigger.at === 'start') endIn(afterMs + 1)
     const isReady = await this.#start()
     if (trigger.at === 'ready') endIn(afterMs)
     else if (trigger.at !== 'start') {
-      timers.push(setTimeout(end, LIFE_LIMIT_MS))
+      callsOff.push(this.#tempo.after(LIFE_LIMIT_MS, end))
       let left = trigger.count
       const count = (): void => {
         if (--left === 0) endIn(afterMs)
@@ -220,10 +234,9 @@ class Round {
       if (trigger.at === 'sent') this.#ledger.onSent = count
       else this.#ledger.onAcknowledgement = (what) => what.startsWith(trigger.what) && count()
     }
-    const beat = setInterval(() => isReady && this.#stir(), TICK_MS)
+    callsOff.push(this.#tempo.every(TICK_MS, () => isReady && this.#stir()))
     await this.#broker.ended()
-    clearInterval(beat)
-    for (const timer of timers) clearTimeout(timer)
+    for (const callOff of callsOff) callOff()
     this.#ledger.onSent = () => {}
     this.#ledger.onAcknowledgement = () => {}
     if (this.#broker.isUp) throw new Error(`the broker ended on its own:\n${this.#broker.output}`)
@@ -292,11 +305,11 @@ class Round {
     const values = new Map<string, Message>()
     let wrong = new Map<string, string>()
     try {
-      const client = await RawClient.connect(this.#broker.address('unix'), { level: 5 })
+      const client = await this.#broker.connect('unix', 5)
       try {
         await client.handshake({ clientId: 'inspector' })
         client.send(subscribe({ packetId: 1, filters: [{ filter: 'r/#', qos: 0 }] }), pingreq())
-        const endAtMs = performance.now() + this.#quietMs
+        const endAtMs = this.#tempo.nowMs() + this.#quietMs
         for (;;) {
           const packet = await client.receive()
           if (packet.type === 'PUBLISH') {
@@ -306,8 +319,8 @@ class Round {
           } else if (packet.type === 'PINGRESP') {
             // Retained messages may come after SUBACK: only what is still missing much later is gone.
             wrong = this.#ledger.wrongRetained(values)
-            if (wrong.size === 0 || performance.now() > endAtMs) break
-            await pause(20)
+            if (wrong.size === 0 || this.#tempo.nowMs() > endAtMs) break
+            await this.#tempo.pause(20)
             client.send(pingreq())
           }
         }
@@ -349,16 +362,16 @@ class Round {
   /** Until it is so, or nothing moves any more. */
   async #until(isSo: () => boolean): Promise<void> {
     const { figures } = this.#ledger
-    const endAtMs = performance.now() + DRAIN_LIMIT_MS
-    let movedAtMs = performance.now()
+    const endAtMs = this.#tempo.nowMs() + DRAIN_LIMIT_MS
+    let movedAtMs = this.#tempo.nowMs()
     let before = -1
     while (!isSo()) {
-      const nowMs = performance.now()
+      const nowMs = this.#tempo.nowMs()
       const count = figures.deliveries + figures.acknowledgements
       if (count !== before) movedAtMs = nowMs
       before = count
       if (nowMs > endAtMs || nowMs - movedAtMs > this.#quietMs) return
-      await pause(TICK_MS)
+      await this.#tempo.pause(TICK_MS)
     }
   }
 
@@ -372,7 +385,11 @@ class Round {
 export async function runRound(options: RoundOptions): Promise<RoundReport> {
   const beganAtMs = performance.now()
   const folder = mkdtempSync(join(tmpdir(), 'atoll-crash-'))
-  const round = new Round(folder, options)
+  const inProcesses = (): World => ({
+    tempo: realTempo,
+    broker: (configuration) => new CrashingBroker(folder, configuration),
+  })
+  const round = new Round((options.world ?? inProcesses)(folder), options)
   const kills = options.kills ?? 1 + (options.seed % 3)
   try {
     const { stops } = await round.run(kills)

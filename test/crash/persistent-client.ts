@@ -1,8 +1,8 @@
 // A client whose Session outlives its connections: comes back whenever the broker is there, and knows what Session Present
 // has to say. What it does in between is said by those who extend it.
-import { describePacket, RawClient } from '../kit/raw-client.ts'
+import { describePacket, type RawClient } from '../kit/raw-client.ts'
 import { type ConnackPacket, disconnect, type Level, P, type Property, type ServerPacket } from '../kit/wire.ts'
-import type { CrashingBroker, Transport } from './crashing-broker.ts'
+import type { CrashableBroker, Transport } from './crashable-broker.ts'
 import { Gate } from './gate.ts'
 import type { Ledger } from './ledger.ts'
 
@@ -13,7 +13,7 @@ const FAILURE_LIMIT = 5
 const PATIENCE_MS = 120_000
 
 export interface Place {
-  broker: CrashingBroker
+  broker: CrashableBroker
   ledger: Ledger
 }
 
@@ -29,7 +29,7 @@ export abstract class PersistentClient {
   readonly clientId: string
   readonly level: Level
   protected readonly ledger: Ledger
-  protected readonly broker: CrashingBroker
+  protected readonly broker: CrashableBroker
   /** The connection once CONNACK has come. */
   protected connection: RawClient | null = null
   /** Names the connection in the story of a message. */
@@ -110,7 +110,7 @@ export abstract class PersistentClient {
     const { life } = this.broker
     let socket: RawClient
     try {
-      socket = await RawClient.connect(this.broker.address(this.#kind.transport), { level: this.level })
+      socket = await this.broker.connect(this.#kind.transport, this.level)
     } catch (error) {
       if (this.broker.isUp && this.broker.life === life) {
         this.ledger.violate('unexpected', `${this.clientId} cannot connect: ${error}`)

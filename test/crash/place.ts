@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
-import { RawClient } from '../kit/raw-client.ts'
+import type { RawClient } from '../kit/raw-client.ts'
 import { type ConnectOptions, type Level, P } from '../kit/wire.ts'
 import type { Configuration } from '../process/daemon.ts'
 import { CrashingBroker } from './crashing-broker.ts'
@@ -37,7 +37,7 @@ export class CrashPlace {
 
   /** A connection on which nothing was sent. */
   async connect(level: Level = 5): Promise<RawClient> {
-    const client = await RawClient.connect(this.broker.address(level === 5 ? 'unix' : 'tcp'), { level })
+    const client = await this.broker.connect(level === 5 ? 'unix' : 'tcp', level)
     this.#clients.push(client)
     return client
   }

@@ -68,6 +68,8 @@ export class Publisher extends PersistentClient {
   protected override connected(isSessionPresent: boolean): void {
     this.#heldReleases.clear()
     if (!isSessionPresent) this.#pending.clear()
+    // A broker that has gone back in time may take a new message for one that it knows.
+    if (this.ledger.hasLeave) this.#lastPacketId = (this.#lastPacketId + 1000) % 65535
     for (const pending of this.#pending.values()) {
       if (!this.isOnline) return
       if (pending.state === 'sent') this.#sendPublish(pending, true)

@@ -64,6 +64,7 @@ function sumUp(reports: readonly RoundReport[]): object {
     sessions: total((one) => one.sessions),
     subscriptions: total((one) => one.subscriptions),
     retainedChecks: total((one) => one.retainedChecks),
+    allowedLosses: total((one) => one.allowedLosses),
     violations: Object.fromEntries(VIOLATION_KINDS.map((kind) => [kind, ofKind(kind)])),
     badSeeds: reports.filter(({ violations }) => violations.length > 0).map(({ seed }) => seed),
     recoveryMs: { median: recoveryAt(0.5), p99: recoveryAt(0.99), max: recoveryAt(1) },

@@ -106,6 +106,7 @@ export class Subscriber extends PersistentClient {
     if (!isSessionPresent) {
       this.#standing.clear()
       this.#receivedIds.clear()
+      if (this.ledger.hasLeave) this.account.unsubscribing(null, this.ledger.tick())
     }
     this.#proceed()
   }
@@ -198,14 +199,15 @@ export class Subscriber extends PersistentClient {
 
   #receivedTwo({ packetId, retain }: PublishPacket, message: Message | null): void {
     const known = this.#receivedIds.get(packetId!)
-    if (known === undefined) {
-      this.#receivedIds.set(packetId!, message)
-      if (message !== null && !retain) this.ledger.received(this.account, message, 2, this.connectionName)
-    } else if (known !== message) {
+    if (known !== undefined && known !== message) {
       // A client takes it for the message that it already has.
       const other = known === null ? 'a deletion' : `message ${known.number}`
       const text = `${this.connectionName}: id=${packetId} is still that of ${other}`
       this.ledger.violate('identifier-reused', text, message, this.account)
+    }
+    if (known !== message) {
+      this.#receivedIds.set(packetId!, message)
+      if (message !== null && !retain) this.ledger.received(this.account, message, 2, this.connectionName)
     }
     this.#answer(pubrec({ level: this.level, packetId: packetId! }), message, `sent PUBREC id=${packetId}`)
   }

@@ -18,7 +18,8 @@
 // Between two clients: `await publisher.fence()` (or its acknowledgement) and then `subscriber.expectNothing()`.
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { connect as connectSocket, type Socket } from 'node:net'
+import { connect as connectSocket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import {
   type ConnackPacket,
   type ConnectOptions,
@@ -101,7 +102,7 @@ function limitsOf(list: Property[]) {
 type Outcome = { packet: ServerPacket } | { end: true }
 
 export class RawClient {
-  readonly #socket: Socket
+  readonly #socket: Duplex
   /** Packets received and not yet asked for. */
   readonly #packets: ServerPacket[] = []
   #bytes: Buffer[] = []
@@ -121,15 +122,18 @@ export class RawClient {
   /** Client Identifier of the last handshake: the one assigned by the broker if there was one. */
   clientId = ''
 
-  private constructor(socket: Socket, level: Level) {
+  private constructor(socket: Duplex, level: Level) {
     this.#socket = socket
     this.level = level
     socket.on('data', (chunk) => this.#received(chunk))
     socket.on('end', () => this.#ended())
     socket.on('close', () => this.#ended())
     socket.on('error', () => this.#ended())
-    // A forgotten client must not keep the test process alive; whoever waits holds it with a timer.
-    socket.unref()
+  }
+
+  /** One end of a connection in memory; sends nothing. */
+  static over(stream: Duplex, level: Level): RawClient {
+    return new RawClient(stream, level)
   }
 
   /** Opens the Network Connection; sends nothing. */
@@ -140,6 +144,8 @@ export class RawClient {
       socket.once('error', reject)
       socket.once('connect', () => {
         socket.off('error', reject)
+        // A forgotten client must not keep the test process alive; whoever waits holds it with a timer.
+        socket.unref()
         resolve(new RawClient(socket, options.level ?? 5))
       })
     })
