@@ -100,6 +100,8 @@ export class Broker {
   rightsGeneration = 0
   /** Notes what must survive a restart; null when nothing does. */
   journal: Journal | null = null
+  /** Told of a topic or filter before somebody sees for the first time what is retained there. */
+  onLook: ((filter: string) => void) | null = null
   /** Bytes that connections keep of packets that are not whole or must wait. */
   carriedBytes = 0
   /** Whether anybody has to be asked for rights at all. */
@@ -126,6 +128,7 @@ export class Broker {
       shareStrategy: options.features.shareStrategy,
       random: options.random,
       cacheLimitBytes: routeCacheLimitBytes,
+      onAdd: (filter) => this.onLook?.(filter),
     })
     this.#context = {
       limits: options.limits,

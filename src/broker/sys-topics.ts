@@ -1,5 +1,5 @@
-// `$SYS/broker/…`: the figures that users of Mosquitto look for, under the names that they know. Published retained, and
-// only when they have changed.
+// `$SYS/broker/…`: the figures that users of Mosquitto look for, under the names that they know. Published retained, from
+// the moment that somebody looks for them, and only when they have changed.
 import { createMessage } from '../codec/application-message.ts'
 import type { Broker } from './broker.ts'
 
@@ -39,6 +39,9 @@ export class SysTopics {
   readonly #loads = loads.map(() => new Load())
   #startedAtMs: number
   #updatedAtMs: number
+  #intervalSeconds = 0
+  /** Most instances of a large fleet are never asked, and spend nothing on it. */
+  #isWanted = false
   #stop: (() => void) | null = null
 
   constructor(broker: Broker, version: string) {
@@ -46,11 +49,19 @@ export class SysTopics {
     this.#version = version
     this.#startedAtMs = broker.clock.monotonicMs()
     this.#updatedAtMs = this.#startedAtMs
+    broker.onLook = (filter) => {
+      if (!filter.startsWith('$SYS/')) return
+      broker.onLook = null
+      this.#isWanted = true
+      this.start(this.#intervalSeconds)
+    }
   }
 
+  /** @param intervalSeconds between publications; 0 for none */
   start(intervalSeconds: number): void {
     this.stop()
-    if (intervalSeconds === 0) return
+    this.#intervalSeconds = intervalSeconds
+    if (!this.#isWanted || intervalSeconds === 0) return
     const { clock, loop } = this.#broker
     const publish = () => loop.run(() => this.#publish())
     publish()
@@ -58,6 +69,7 @@ export class SysTopics {
   }
 
   stop(): void {
+    this.#intervalSeconds = 0
     this.#stop?.()
     this.#stop = null
   }

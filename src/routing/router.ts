@@ -29,12 +29,15 @@ export interface RouterOptions {
   random: () => number
   /** What each half of the route cache may hold. */
   cacheLimitBytes: number
+  /** Told of the filter of every Subscription before it is added. */
+  onAdd?: (filter: string) => void
 }
 
 export class Router {
   readonly #index = new FilterIndex()
   readonly #cache: RouteCache
   readonly #random: () => number
+  readonly #onAdd: ((filter: string) => void) | null
   shareStrategy: ShareStrategy
   /** Grows with every Subscription whose first level is a wildcard, and with every change of rights. */
   #generation = 0
@@ -50,6 +53,7 @@ export class Router {
   constructor(options: RouterOptions) {
     this.shareStrategy = options.shareStrategy
     this.#random = options.random
+    this.#onAdd = options.onAdd ?? null
     this.#cache = new RouteCache(options.cacheLimitBytes, Math.floor(options.random() * 0xffff_ffff))
   }
 
@@ -75,6 +79,7 @@ export class Router {
 
   /** Adds a Subscription that is not there yet; see `find` and `update`. */
   add(subscriber: Subscriber, options: SubscriptionOptions): Subscription {
+    this.#onAdd?.(options.filter)
     const shared = options.shareName === null ? null : this.#index.group(options.filter, options.shareName)
     const subscription = new Subscription(subscriber, options.filter, shared?.group ?? null)
     setOptions(subscription, options)

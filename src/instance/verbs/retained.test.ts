@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { ManualClock } from '../../base/clock.ts'
 import { connectClient } from '../../client/mqtt-client.ts'
 import { createMessage } from '../../codec/application-message.ts'
-import { startControlled } from '../control.test.support.ts'
+import { request, startControlled } from '../control.test.support.ts'
 
 type Row = Record<string, unknown>
 const topicOf = ({ topic }: Row) => topic
@@ -93,4 +93,29 @@ test('very many are listed and deleted while others get their turns', async (t) 
   clearInterval(timer)
   assert.ok(turns > 1)
   assert.equal(broker.retained.count, 0)
+})
+
+test('what is under $SYS is made when somebody looks for it', async (t) => {
+  const asked = await startControlled(t)
+  assert.equal(asked.instance.broker.retained.count, 0)
+  assert.deepEqual((await asked.call('retained.list')).items, [])
+  assert.equal(asked.instance.broker.retained.count, 0)
+  const { payload } = await asked.call('retained.get', { topic: '$SYS/broker/version' })
+  assert.match(Buffer.from(payload, 'base64').toString(), /^atollmq /)
+  const listed = await asked.callAll('retained.list', { filter: '$SYS/#' })
+  assert.equal(listed.length, asked.instance.broker.retained.count)
+
+  const subscribed = await startControlled(t)
+  const seen: string[] = []
+  const client = await connectClient({
+    address: subscribed.addressOf('local'),
+    clientId: 'watcher',
+    onMessage: ({ topic }) => void seen.push(topic),
+  })
+  await client.subscribe([request('#', 0)])
+  assert.equal(subscribed.instance.broker.retained.count, 0)
+  await client.subscribe([request('$SYS/broker/#', 0), request('fence', 1)])
+  await client.publish('fence', '', { qos: 1 })
+  await client.disconnect()
+  assert.deepEqual(seen.filter((topic) => topic !== 'fence').sort(), listed.map(topicOf).sort())
 })

@@ -41,8 +41,10 @@ export const retainedVerbs = [
       payloadLimitBytes: wholeNumber(0, listPayloadLimitBytes).default(0),
     }),
     result: pageOf(rowShape),
-    run: ({ instance: { broker }, listings }, { limit, cursor, filter, payloadLimitBytes: limitBytes }) =>
-      listings.page('retained.list', { limit, cursor }, () => walkMessages(broker, filter, limitBytes)),
+    run({ instance: { broker }, listings }, { limit, cursor, filter, payloadLimitBytes: limitBytes }) {
+      broker.onLook?.(filter)
+      return listings.page('retained.list', { limit, cursor }, () => walkMessages(broker, filter, limitBytes))
+    },
   }),
   controlVerb({
     name: 'retained.get',
@@ -54,6 +56,7 @@ export const retainedVerbs = [
     }),
     result: messageShape,
     run({ instance: { broker } }, { topic, payloadLimitBytes: limitBytes }) {
+      broker.onLook?.(topic)
       const message = broker.retained.get(topic)
       if (message === null || hasExpired(broker, message)) throw noSuchMessage(topic)
       return showMessage(broker, message, limitBytes)
