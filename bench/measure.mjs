@@ -17,6 +17,7 @@ export const memoryOf = async (pids) => {
         kibibytes(rollup, 'Rss') || kibibytes(status, 'VmRSS'),
         kibibytes(rollup, 'Pss'),
         kibibytes(status, 'VmHWM'),
+        kibibytes(status, 'RssAnon'),
       ]
     }),
   )
@@ -24,6 +25,8 @@ export const memoryOf = async (pids) => {
     rssBytes: sum(each.map(([rss]) => rss)),
     pssBytes: sum(each.map(([, pss]) => pss)),
     peakBytes: sum(each.map(([, , peak]) => peak)),
+    /** Without the pages of files, which the kernel takes back when it wants to. */
+    anonymousBytes: sum(each.map(([, , , anonymous]) => anonymous)),
   }
 }
 

@@ -250,7 +250,7 @@ const offline = (messages) => async (run) => {
   return {
     storesPerCpuSecond: perCpuSecond(store0),
     storesPerSecond: store0.count / store0.seconds,
-    bytesPerQueued: (after.rssBytes - before.rssBytes) / store0.count,
+    bytesPerQueued: (after.anonymousBytes - before.anonymousBytes) / store0.count,
     deliveriesPerCpuSecond: perCpuSecond(storm0),
     drainPerSecond: storm0.count / storm0.seconds,
     sessionsMissing: result.sessionsMissing,
@@ -367,7 +367,7 @@ export const figures = {
   deliveriesPerCpuSecond: { title: 'delivered per broker CPU second', unit: 'count', better: 'higher', ratio: true },
   storesPerSecond: { title: 'stored/s', unit: 'count', better: 'higher', ratio: true },
   drainPerSecond: { title: 'delivered/s', unit: 'count', better: 'higher', ratio: true },
-  bytesPerQueued: { title: 'RSS per waiting message', unit: 'B', better: 'lower', ratio: true },
+  bytesPerQueued: { title: 'memory of its own per waiting message', unit: 'B', better: 'lower', ratio: true },
   bytesPerRetained: { title: 'RSS per retained message', unit: 'B', better: 'lower', ratio: true },
   stormSeconds: { title: 'until all is received', unit: 's', better: 'lower', ratio: true },
   stormCpuSeconds: { title: 'broker CPU until all is received', unit: 's', better: 'lower', ratio: true },
