@@ -4,58 +4,9 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { connect as connectSocket, createServer } from 'node:net'
-import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
-import type { RawClient } from '../kit/raw-client.ts'
 import { connect, P, puback, publish } from '../kit/wire.ts'
-import { type Daemon, Workplace } from './daemon.ts'
-import { projectFolder, runProgram } from './run-program.ts'
-
-const command = join(projectFolder, 'dist/cli/main.js')
-const deadlineMs = 15_000
-// biome-ignore lint/suspicious/noTemplateCurlyInString: a variable of the configuration
-const ownSocket = '${name}.sock'
-
-interface Member {
-  name: string
-  phase: string
-  pid: number | null
-  restarts: number
-  reason: string | null
-}
-
-class FleetPlace extends Workplace {
-  /** An instance of the name listens on the socket of its name. */
-  describe(instances: Record<string, object>, more: object = {}): void {
-    const defaults = { listeners: { local: `unix://${this.path(ownSocket)}` }, gracePeriod: '2s' }
-    this.configure({ defaults, instances, ...more })
-  }
-
-  async serve(): Promise<Daemon> {
-    const daemon = this.start()
-    await daemon.said(/ ready instances=/)
-    return daemon
-  }
-
-  async members(runDir = 'run'): Promise<Map<string, Member>> {
-    const environment = { ATOLL_ADMIN: `unix://${this.path(runDir)}/admin.sock`, HOME: this.folder }
-    const { stdout, stderr } = await runProgram(process.execPath, [command, 'status', '--json'], { environment })
-    assert.equal(stderr, '')
-    const members: Member[] = JSON.parse(stdout).members
-    return new Map(members.map((member) => [member.name, member]))
-  }
-
-  clientOf(instance: string): Promise<RawClient> {
-    return this.client({ path: this.path(`${instance}.sock`) })
-  }
-}
-
-async function until(what: string, isSo: () => unknown): Promise<void> {
-  for (const endMs = performance.now() + deadlineMs; !(await isSo()); ) {
-    if (performance.now() > endMs) assert.fail(`waited in vain: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
-}
+import { FleetPlace, ownSocket, Traffic, until } from './fleet-place.ts'
 
 function isAlive(pid: number): boolean {
   try {
@@ -83,40 +34,6 @@ async function clingingClient(t: TestContext, path: string): Promise<void> {
   socket.write(connect({ level: 5, clientId: 'clinging' }))
   await once(socket, 'data')
   socket.resume()
-}
-
-/** Sends messages to itself, one after the other, until it is told to end; fails when one does not come. */
-class Traffic {
-  readonly #client: RawClient
-  readonly #done: Promise<void>
-  rounds = 0
-  #isEnding = false
-
-  constructor(client: RawClient) {
-    this.#client = client
-    this.#done = this.#run()
-    // Looked at by `end`.
-    this.#done.catch(() => {})
-  }
-
-  async #run(): Promise<void> {
-    const client = this.#client
-    await client.subscribe(['traffic'])
-    while (!this.#isEnding) {
-      client.send(
-        publish({ level: 5, topic: 'traffic', payload: String(this.rounds), qos: 1, packetId: client.nextPacketId() }),
-      )
-      const both = [await client.receive(), await client.receive()]
-      const message = both.find((packet) => packet.type === 'PUBLISH')
-      assert.equal(message?.type === 'PUBLISH' && message.payload.toString(), String(this.rounds))
-      this.rounds++
-    }
-  }
-
-  async end(): Promise<void> {
-    this.#isEnding = true
-    await this.#done
-  }
 }
 
 const five = {
