@@ -120,7 +120,8 @@ test('after the machine has slept for long everything that is due fires at once,
   assert.equal(fired.length, 5)
 })
 
-test('the clock ticks only while a timer is set', () => {
+test('the clock ticks only while a timer is set, and hardly before it is due', () => {
+  let ticks = 0
   let ticking = 0
   const clock = new ManualClock()
   const counting = {
@@ -128,7 +129,10 @@ test('the clock ticks only while a timer is set', () => {
     wallMs: () => clock.wallMs(),
     every: (periodMs: number, tick: () => void) => {
       ticking++
-      const stop = clock.every(periodMs, tick)
+      const stop = clock.every(periodMs, () => {
+        ticks++
+        tick()
+      })
       return () => {
         ticking--
         stop()
@@ -145,4 +149,25 @@ test('the clock ticks only while a timer is set', () => {
     clock.advance(1000)
     assert.deepEqual([ticking, fired], [0, round])
   }
+  ticks = 0
+  const far = new Timer(null, () => fired++)
+  wheel.set(far, 3_600_000)
+  clock.advance(1_800_000)
+  // One round of the wheel is about 50 s.
+  assert.ok(ticks <= 40, `${ticks} ticks`)
+  wheel.set(timer, 300)
+  clock.advance(500)
+  assert.equal(fired, 4)
+  clock.advance(1_800_000)
+  assert.deepEqual([ticking, fired], [0, 5])
+})
+
+test('a timer that stops the wheel is the last', () => {
+  const { clock, wheel, probe, set } = setUp()
+  const last = probe(() => wheel.stop())
+  const never = probe()
+  set(last, 1000)
+  set(never, 2000)
+  clock.advance(10_000)
+  assert.deepEqual([last.firedMs.length, never.firedMs.length], [1, 0])
 })

@@ -1,5 +1,5 @@
 // Many coarse timers for the price of one: keep alive, Will delays, session expiry. A timer never fires early, and at most
-// two ticks late. The clock only ticks while a timer is set.
+// two ticks late. The clock sleeps until the next slot with a timer in it: a broker whose clients are silent is not woken.
 import type { Clock } from './clock.ts'
 
 const slotCount = 512
@@ -34,6 +34,8 @@ export class TimerWheel {
   #tick = 0
   #count = 0
   #stopClock: (() => void) | null = null
+  /** Tick for which the clock is set; 0 while the timers of a tick fire, because it is set afterwards. */
+  #wakeTick = Number.POSITIVE_INFINITY
   #isStopped = false
 
   constructor(clock: Clock, tickMs = 100) {
@@ -45,12 +47,12 @@ export class TimerWheel {
   set(timer: AnyTimer, delayMs: number): void {
     this.clear(timer)
     if (this.#isStopped) return
-    if (this.#stopClock === null) this.#startClock()
     // The current tick has already begun, so one more makes sure that nothing fires early.
     const nowMs = this.#clock.monotonicMs()
+    if (this.#count++ === 0 && this.#wakeTick !== 0) this.#tick = Math.floor(nowMs / this.#tickMs)
     timer.deadlineTick = Math.max(Math.ceil((nowMs + delayMs) / this.#tickMs), this.#tick + 1)
     this.#link(timer, timer.deadlineTick % slotCount)
-    this.#count++
+    if (timer.deadlineTick < this.#wakeTick) this.#wakeAt(timer.deadlineTick)
   }
 
   clear(timer: AnyTimer): void {
@@ -59,20 +61,34 @@ export class TimerWheel {
     this.#count--
   }
 
-  #startClock(): void {
-    this.#tick = Math.floor(this.#clock.monotonicMs() / this.#tickMs)
-    this.#stopClock = this.#clock.every(this.#tickMs, () => this.#advance())
+  #wakeAt(tick: number): void {
+    this.#stopClock?.()
+    this.#wakeTick = tick
+    const leftMs = Math.ceil(tick * this.#tickMs - this.#clock.monotonicMs())
+    this.#stopClock = this.#clock.every(Math.max(1, leftMs), () => this.#advance())
   }
 
   #advance(): void {
     const nowTick = Math.floor(this.#clock.monotonicMs() / this.#tickMs)
     // After a long sleep of the machine one round over all slots finds everything that is due.
     if (nowTick - this.#tick > slotCount) this.#tick = nowTick - slotCount
-    while (this.#tick < nowTick) {
-      this.#tick++
-      this.#fire(this.#tick % slotCount, nowTick)
+    this.#wakeTick = 0
+    try {
+      while (this.#tick < nowTick) {
+        this.#tick++
+        this.#fire(this.#tick % slotCount, nowTick)
+      }
+    } finally {
+      if (this.#count === 0 || this.#isStopped) this.#rest()
+      else this.#wakeAt(this.#nextTick())
     }
-    if (this.#count === 0) this.#rest()
+  }
+
+  /** The next one whose slot has a timer in it, perhaps of a later round. */
+  #nextTick(): number {
+    let tick = this.#tick + 1
+    while (this.#slots[tick % slotCount] === null) tick++
+    return tick
   }
 
   #fire(slot: number, nowTick: number): void {
@@ -97,6 +113,7 @@ export class TimerWheel {
   #rest(): void {
     this.#stopClock?.()
     this.#stopClock = null
+    this.#wakeTick = Number.POSITIVE_INFINITY
   }
 
   #link(timer: AnyTimer, slot: number): void {

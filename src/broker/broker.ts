@@ -653,6 +653,8 @@ export class Broker {
     const nowMs = this.clock.monotonicMs()
     for (const connection of [...this.blocked]) {
       if (nowMs - connection.blockedAtMs < this.limits.stallTimeoutSeconds * 1000) continue
+      // It may take a moment until it has gone.
+      this.blocked.delete(connection)
       this.counters.stallTimeouts++
       this.log.info('client takes nothing, closing', connection.logFields())
       connection.disconnect(ReasonCode.quotaExceeded, 'the client does not read')

@@ -146,9 +146,10 @@ for (const isolation of ['process', 'shared']) {
     )
     await steady.goesOn()
 
-    await until('the stopped subscriber is parted with', async () => (await place.totals('stuck')).stallTimeouts === 1)
+    await until('the stopped subscriber has gone', async () => (await place.totals('stuck')).connectionsClosed === 1)
     const stuck = await place.totals('stuck')
     assert.ok(stuck.droppedOutputFull > 0 && stuck.droppedQueueFull > 0, JSON.stringify(stuck))
+    assert.equal(stuck.stallTimeouts, 1)
     await until('the limit bites', async () => (await place.totals('limited')).rateLimited > 1)
     const limited = await place.totals('limited')
     const elapsedSeconds = (performance.now() - sinceMs) / 1000
