@@ -307,7 +307,7 @@ export class Supervisor implements Fleet {
     if (pool === undefined) {
       const onLine = (line: string) => this.#environment.log.warn('output of a host process', { pool: name, line })
       pool = new SharedPool(() =>
-        this.#launch({ heapBytes: 0, uid: null, gid: null, nice: 0, inheritedFds: [], onLine }),
+        this.#launch({ isShared: true, heapBytes: 0, uid: null, gid: null, nice: 0, inheritedFds: [], onLine }),
       )
       this.#pools.set(name, pool)
     }
@@ -319,7 +319,7 @@ export class Supervisor implements Fleet {
     const log = this.#outputLog(member, account)
     const onLine = (line: string) => log.warn('output of the host process', { line })
     const inheritedFds = this.#inheritedFds(member)
-    return this.#launch({ heapBytes, nice, ...account, inheritedFds, onLine })
+    return this.#launch({ isShared: false, heapBytes, nice, ...account, inheritedFds, onLine })
   }
 
   /** Sockets from the service manager go to the processes of instances that name one. */
