@@ -28,8 +28,8 @@ export class Batch {
   readonly deliveries = new Map<number, Map<number, DeliveryRecord | null>>()
   readonly retained = new Map<string, MessageRecord | null>()
   reservation: Reservation | null = null
-  /** Something was noted, even if it came to nothing. */
-  isTouched = false
+  /** All that was noted, even what came to nothing. */
+  changes = 0
   bytes = 0
   /** Messages and Sessions from these numbers on were first put into this batch: no engine holds anything of them. */
   readonly #freshMessage: number
@@ -39,6 +39,10 @@ export class Batch {
     this.number = number
     this.#freshMessage = freshMessage
     this.#freshSession = freshSession
+  }
+
+  get isTouched(): boolean {
+    return this.changes > 0
   }
 
   get isEmpty(): boolean {

@@ -25,6 +25,12 @@ const lastRetryMs = 8000
 /** Numbers are reserved in leaps of this size, so that a restart never gives one out again. */
 const reservedNumbers = 100_000
 
+/**
+ * After a batch of so many changes the next one is given so much time: what is sent and acknowledged meanwhile is never
+ * written, and fewer, larger batches cost less for each change.
+ */
+const busyChanges = 256
+const gatherMs = 2
 const noChanges: ReadonlyMap<number, DeliveryRecord | null> = new Map()
 
 interface FlushWaiter {
@@ -56,6 +62,8 @@ export class BatchedStore implements Store {
   #writing: Batch | null = null
   #isWriteRunning = false
   #isCutPlanned = false
+  /** The batch before was a large one. */
+  #isBusy = false
   #isClosing = false
   #isClosed = false
   #problem: OperatorError | null = null
@@ -290,17 +298,21 @@ export class BatchedStore implements Store {
     assert(!this.#isClosed, 'nothing is noted in a closed store')
     assert(first >= 0 && second >= 0 && Number.isSafeInteger(first + second), 'keys in the store are whole numbers')
     const batch = this.#forming
-    if (!batch.isTouched) {
-      batch.isTouched = true
-      if (this.#writing === null && !this.#isCutPlanned) {
-        this.#isCutPlanned = true
-        setImmediate(() => {
-          const done = this.#cut()
-          if (done !== null) this.#announce(done)
-        })
-      }
-    }
+    batch.changes++
+    if (batch.changes === 1 && this.#writing === null) this.#planCut()
     return batch
+  }
+
+  /** The batch ends with this turn, or a little later under load. */
+  #planCut(): void {
+    if (this.#isCutPlanned) return
+    this.#isCutPlanned = true
+    const cut = () => {
+      const done = this.#cut()
+      if (done !== null) this.#announce(done)
+    }
+    if (this.#isBusy) setTimeout(cut, gatherMs)
+    else setImmediate(cut)
   }
 
   #reserve(batch: Batch): void {
@@ -320,6 +332,7 @@ export class BatchedStore implements Store {
     this.#isCutPlanned = false
     if (this.#writing !== null || this.#isClosed) return null
     const batch = this.#forming
+    this.#isBusy = batch.changes >= busyChanges
     this.#forming = new Batch(batch.number + 1, this.#nextMessageNumber, this.#nextSessionNumber)
     if (batch.isEmpty && !this.#engine.hasLeftovers) return batch
     this.#writing = batch
@@ -343,7 +356,11 @@ export class BatchedStore implements Store {
     this.#retryDelayMs = firstRetryMs
     if (this.#engine.hasLeftovers && !this.#isClosing) this.#note()
     // The next batch is on its way before anybody is told of this one.
-    const done = (this.#forming.isTouched ? this.#cut() : null) ?? batch
+    let done = batch
+    if (this.#forming.isTouched) {
+      if (this.#isBusy) this.#planCut()
+      else done = this.#cut() ?? batch
+    }
     if (this.#problem !== null) {
       this.#problem = null
       this.onProblem?.(null)
