@@ -22,6 +22,7 @@ import { SessionRegistry } from '../session/session-registry.ts'
 import type { Store } from '../storage/store.ts'
 import type { Loop } from '../transport/loop.ts'
 import type { NetworkConnection } from '../transport/network-connection.ts'
+import { Pulse } from '../transport/pulse.ts'
 import { Connection } from './connection.ts'
 import { droppedByHook } from './handle-publish.ts'
 import { type ClientInfo, HookRegistry, type MaybePromise, type Message } from './hooks.ts'
@@ -112,7 +113,7 @@ export class Broker {
   isMemoryCritical = false
   connectedMaximum = 0
   readonly #context: SessionContext
-  #stopHousekeeping: (() => void) | null = null
+  readonly #housekeeping: Pulse
   #lastFirstPacketLogMs = Number.NEGATIVE_INFINITY
   #suppressedFirstPackets = 0
 
@@ -147,6 +148,7 @@ export class Broker {
       journal: null,
       orphaned: (orphans) => this.#orphaned(orphans),
     }
+    this.#housekeeping = new Pulse(this.loop, this.clock, housekeepingMs, () => this.#keepHouse())
     this.sessions = new SessionRegistry(this.#context, this.wheel, {
       publishWill: (session, will) => this.#publishWill(session, will),
       ended: (session, orphans) => this.#sessionEnded(session, orphans),
@@ -154,7 +156,7 @@ export class Broker {
   }
 
   start(): void {
-    this.#stopHousekeeping = this.clock.every(housekeepingMs, () => this.loop.run(() => this.#keepHouse()))
+    this.#housekeeping.start()
   }
 
   /** Parts with every client. @param reasonCode for MQTT 5 clients */
@@ -168,8 +170,7 @@ export class Broker {
     this.loop.run(() => {
       for (const connection of [...this.connections]) connection.destroy()
     })
-    this.#stopHousekeeping?.()
-    this.#stopHousekeeping = null
+    this.#housekeeping.stop()
     this.wheel.stop()
   }
 
@@ -178,7 +179,7 @@ export class Broker {
     this.counters.connectionsAccepted++
     const connection = new Connection(this, network, listener)
     this.connections.add(connection)
-    network.start(connection)
+    this.loop.run(() => network.start(connection))
     return connection
   }
 
@@ -190,6 +191,7 @@ export class Broker {
     this.#context.limits = limits
     this.#context.queues.limitBytes = limits.totalQueueBytes
     this.#context.queues.memoryLimitBytes = queueMemoryLimitBytes(limits)
+    this.#watchMemory()
   }
 
   // ---- who and what may they
@@ -649,7 +651,14 @@ export class Broker {
     return this.#context.queues.messages
   }
 
-  #keepHouse(): void {
+  /** @returns whether something changes although nothing happens */
+  #keepHouse(): boolean {
+    if (this.blocked.size > 0 || this.retained.isExpiring) this.loop.run(() => this.#sweep())
+    this.#watchMemory()
+    return this.blocked.size > 0 || this.retained.isExpiring || this.isMemoryHigh
+  }
+
+  #sweep(): void {
     const nowMs = this.clock.monotonicMs()
     for (const connection of [...this.blocked]) {
       if (nowMs - connection.blockedAtMs < this.limits.stallTimeoutSeconds * 1000) continue
@@ -662,7 +671,6 @@ export class Broker {
     this.counters.retainedExpired += this.retained.sweep(nowMs, sweepVisits, (topic) =>
       this.journal?.retainedGone(topic),
     )
-    this.#watchMemory()
   }
 
   #watchMemory(): void {

@@ -2,6 +2,7 @@
 // itself when the supervisor is gone, so that nothing is left holding a port. Knows no configuration file.
 import { createSystemClock } from '../base/clock.ts'
 import { Loop } from '../transport/loop.ts'
+import { Pulse } from '../transport/pulse.ts'
 import type { StreamHandle } from '../transport/stream-handle.ts'
 import { type FromHost, failureOf, fromJson, type HostRequest, type ToHost, toJson } from './host-protocol.ts'
 import { notRunning, type RunningInstance, startInstance } from './running-instance.ts'
@@ -147,7 +148,8 @@ process.on('SIGUSR1', () => {
 process.on('uncaughtException', crash)
 process.on('unhandledRejection', crash)
 
-setInterval(() => {
+new Pulse(loop, clock, observePeriodMs, () => {
   for (const name of instances.keys()) tellNews(name)
-}, observePeriodMs).unref()
+  return false
+}).start()
 send({ kind: 'hello' })

@@ -168,6 +168,11 @@ export class RetainedStore {
     this.#compact(page)
   }
 
+  /** Whether there are messages whose time will be over. */
+  get isExpiring(): boolean {
+    return this.#expiring.size > 0
+  }
+
   /**
    * Drops messages whose time is over; looks at no more than `visits` of those that can expire.
    * @param onDropped told the topic of each

@@ -26,6 +26,8 @@ export class Loop {
   #reads = 0
   #readsAtFlush = 0
   #loneReads = 0
+  readonly #sleepers: (() => void)[] = []
+  #hasSleepers = false
   /** Grows whenever scratch memory is given up; marks what was made in one turn. */
   turn = 0
   readonly #sample: () => void
@@ -71,6 +73,18 @@ export class Loop {
   /** Every piece of work that may write to connections stands between `enter` and one of the two leaves. */
   enter(): void {
     this.#depth++
+    if (this.#hasSleepers) this.#wakeSleepers()
+  }
+
+  /** Calls `wake` once, when the next work of any kind begins. */
+  whenWoken(wake: () => void): void {
+    this.#sleepers.push(wake)
+    this.#hasSleepers = true
+  }
+
+  #wakeSleepers(): void {
+    this.#hasSleepers = false
+    for (const wake of this.#sleepers.splice(0)) wake()
   }
 
   /** Ends the work on one chunk that was read. */
