@@ -4,7 +4,7 @@ import type * as z from 'zod'
 import type { Clock } from '../base/clock.ts'
 import type { FleetConfig, FleetMember } from '../config/fleet-config.ts'
 import type { SavedChanges } from '../config/saved-changes.ts'
-import type { Fleet } from '../fleet/fleet.ts'
+import type { Fleet, FleetChange } from '../fleet/fleet.ts'
 import type { ControlVerb } from '../instance/control-verb.ts'
 import type { Log } from '../observe/log.ts'
 
@@ -20,10 +20,16 @@ export interface AdminContext {
   logFileOf(member: FleetMember): string | null
   /**
    * Reads the configuration again, with `changes` laid over it.
-   * @param file null for the file of the start
+   * @param file null for the one that is in force
    * @throws ConfigError
    */
   readConfig(file: string | null): FleetConfig
+  /**
+   * Makes the fleet what its configuration says, and tells the log. Not within `changes.exclusively`.
+   * @param file becomes the one in force, unless everything in it was rejected; null for that which is
+   * @throws ConfigError when nothing was done
+   */
+  applyConfig(file: string | null): Promise<FleetChange[]>
   /** Begins the end of the daemon, and returns at once. */
   requestStop(reason: string): void
 }

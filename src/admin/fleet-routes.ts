@@ -5,12 +5,14 @@ import { join, sep } from 'node:path'
 import * as z from 'zod'
 import { OperatorError } from '../base/errors.ts'
 import { ConfigError } from '../config/config-error.ts'
-import type { FleetConfig, FleetMember } from '../config/fleet-config.ts'
+import { type FleetConfig, type FleetMember, longestGraceSeconds } from '../config/fleet-config.ts'
 import { findFleetConflicts } from '../config/fleet-conflicts.ts'
+import { withDaemon } from '../config/fleet-plan.ts'
 import { namePattern } from '../config/keys.ts'
 import { unsavedFile } from '../config/saved-changes.ts'
 import type { MemberChange, MemberStatus } from '../fleet/fleet.ts'
 import { addressGrammar } from '../instance/address-grammar.ts'
+import { type LogLevel, logLevels } from '../observe/log.ts'
 import { type AdminContext, type AdminRoute, route } from './admin-route.ts'
 import { describeMember } from './describe-member.ts'
 import { backupMember, beginWith } from './instance-data.ts'
@@ -43,17 +45,32 @@ const settings = z
 
 export const fleetRoutes: readonly AdminRoute[] = [
   route('fleet.status', 'The daemon and all its instances.', nothing, ({ fleet }) => fleet.status()),
-  route('fleet.plan', 'What apply would change, by instance and key.', z.strictObject({ file }), (context, _, params) =>
-    context.fleet.plan(context.readConfig(params.file)),
+  route(
+    'fleet.plan',
+    'What apply would change, by instance and key; an element without name is the daemon itself.',
+    z.strictObject({ file }),
+    ({ fleet, readConfig }, _, params) => {
+      const next = readConfig(params.file)
+      return withDaemon(fleet.plan(next), fleet.planDaemon(next))
+    },
   ),
   route(
     'fleet.apply',
     'Makes the fleet what its configuration says, all or nothing for each instance.',
     z.strictObject({ file }),
-    (context, _, params) => context.changes.exclusively(() => context.fleet.apply(context.readConfig(params.file))),
+    (context, _, params) => context.applyConfig(params.file),
   ),
   route('fleet.reload', 'Reads the configuration and the files that it names again.', nothing, (context) =>
-    context.changes.exclusively(() => context.fleet.apply(context.readConfig(null))),
+    context.applyConfig(null),
+  ),
+  route(
+    'fleet.loglevel',
+    'Changes how much the daemon itself logs, until its next start or until another level is configured.',
+    z.strictObject({ level: z.enum(logLevels as [LogLevel, ...LogLevel[]]) }),
+    ({ log }, _, { level }) => {
+      log.setLevel(level)
+      return { level: log.level }
+    },
   ),
   route('fleet.stop', 'Stops all instances and ends the daemon.', nothing, (context) => {
     context.requestStop('the admin API')
@@ -132,7 +149,7 @@ export async function applyMember(
   const at = fleet.config.members.findIndex((one) => !isOther(one))
   const members = fleet.config.members.filter(isOther)
   if (member !== null) members.splice(at === -1 ? members.length : at, 0, member)
-  const next: FleetConfig = { ...fleet.config, members }
+  const next: FleetConfig = { ...fleet.config, members, gracePeriodSeconds: longestGraceSeconds(members) }
   // What does not run now takes its place all the same: a reload would find the conflict, and apply nothing.
   const names = new Set(members.map(({ config }) => config.name))
   const conflicts = findFleetConflicts(

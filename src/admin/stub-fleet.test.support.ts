@@ -50,6 +50,10 @@ export class StubFleet implements Fleet {
     return next.members.map(({ config: { name } }) => ({ name, kind: 'unchanged' as const, keys: [], reason: null }))
   }
 
+  planDaemon() {
+    return []
+  }
+
   async apply(next: FleetConfig) {
     this.config = next
     return this.plan(next)
@@ -138,6 +142,7 @@ export async function startAdmin(test: TestContext, verbs: readonly ControlVerb[
     clock,
     logFileOf: () => null,
     readConfig,
+    applyConfig: () => fleet.apply(readConfig()),
     requestStop: (reason) => stopReasons.push(reason),
   }
   const server = createAdminServer(context, {

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { safeJson } from '../admin/safe-json.ts'
-import type { MemberChange } from '../fleet/fleet.ts'
+import type { FleetChange } from '../fleet/fleet.ts'
 import { escapeText } from '../observe/log.ts'
 import { type AdminFlags, addAdminOptions, openAdmin, printJson, printLine } from './admin-command.ts'
 import { exitCodes } from './exit-codes.ts'
@@ -11,7 +11,7 @@ type ApplyFlags = AdminFlags & { config?: string }
 
 export function registerPlan(program: Command): void {
   addAdminOptions(program.command('plan'))
-    .description('show what apply would change: hot, restart or rejected, by instance and key')
+    .description('show what apply would change, by instance and key: hot, restart, rejected, or at the next start')
     .option('-c, --config <file>', 'configuration file (default: the one in force)')
     .action((flags: ApplyFlags) => run('fleet.plan', flags))
 }
@@ -31,10 +31,10 @@ export function registerReload(program: Command): void {
 
 async function run(operation: string, flags: ApplyFlags): Promise<void> {
   const params = flags.config === undefined ? {} : { file: resolve(flags.config) }
-  printChanges(await openAdmin(flags).call<MemberChange[]>(operation, { params }), flags)
+  printChanges(await openAdmin(flags).call<FleetChange[]>(operation, { params }), flags)
 }
 
-export function printChanges(changes: readonly MemberChange[], flags: AdminFlags): void {
+export function printChanges(changes: readonly FleetChange[], flags: AdminFlags): void {
   if (flags.json) printJson(changes)
   else {
     const changed = changes.filter(({ kind }) => kind !== 'unchanged')
@@ -44,10 +44,12 @@ export function printChanges(changes: readonly MemberChange[], flags: AdminFlags
   if (changes.some(({ kind }) => kind === 'rejected')) process.exitCode = exitCodes.failure
 }
 
-function printChange({ name, kind, keys, reason }: MemberChange): void {
-  printLine(escapeText(`${name}: ${kind}${reason === null ? '' : `: ${reason}`}`))
+function printChange({ name, kind, keys, reason }: FleetChange): void {
+  const meaning = kind === 'next-start' ? 'waits for its next start' : kind
+  printLine(escapeText(`${name ?? 'the daemon'}: ${meaning}${reason === null ? '' : `: ${reason}`}`))
+  const width = keys.some((one) => one.kind === 'next-start') ? 'next-start'.length : 8
   for (const { key, kind: keyKind, from, to } of keys) {
-    printLine(`  ${keyKind.padEnd(8)}  ${escapeText(key)}: ${shown(from)} -> ${shown(to)}`)
+    printLine(`  ${keyKind.padEnd(width)}  ${escapeText(key)}: ${shown(from)} -> ${shown(to)}`)
   }
 }
 

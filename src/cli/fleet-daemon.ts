@@ -3,8 +3,9 @@
 import type { AdminServer } from '../admin/admin-server.ts'
 import { OperatorError } from '../base/errors.ts'
 import type { FleetConfig } from '../config/fleet-config.ts'
+import { withDaemon } from '../config/fleet-plan.ts'
 import type { SavedChanges } from '../config/saved-changes.ts'
-import type { MemberChange } from '../fleet/fleet.ts'
+import type { FleetChange } from '../fleet/fleet.ts'
 import type { Supervisor } from '../fleet/supervisor.ts'
 import type { Log } from '../observe/log.ts'
 import type { ForegroundDaemon } from './foreground.ts'
@@ -17,10 +18,22 @@ export interface FleetDaemonOptions {
   pid: number
   /** @throws OperatorError when this host lacks something that the fleet needs */
   checkHost(): Promise<void>
-  /** Reads the configuration that is in force again. @throws ConfigError */
-  readAgain(): FleetConfig
+  /** Reads a configuration, by default again that which is in force. @throws ConfigError */
+  read(file: string | null): ReadFleet
   /** Where the log of the daemon is a file. */
   reopenLog: (() => void) | null
+}
+
+export interface ReadFleet {
+  fleet: FleetConfig
+  /** Makes its file the one in force. */
+  take(): void
+}
+
+/** What became of a configuration, and in one line for the service manager. */
+export interface Applied {
+  changes: FleetChange[]
+  status: string
 }
 
 export class FleetDaemon implements ForegroundDaemon {
@@ -48,8 +61,9 @@ export class FleetDaemon implements ForegroundDaemon {
       throw error
     }
     const { members } = supervisor.status()
-    if (members.length > 1) {
+    if (members.length !== 1) {
       const ready = members.filter(({ phase }) => phase === 'ready' || phase === 'waiting').length
+      if (members.length === 0) log.info('there is no instance yet: atoll instance create makes one')
       log.info('ready', { instances: members.length, ready, pid })
       return
     }
@@ -70,17 +84,53 @@ export class FleetDaemon implements ForegroundDaemon {
     throw supervisor.failureOf(only.name) ?? new OperatorError('not-ready', only.reason ?? 'it does not start')
   }
 
-  async reload(): Promise<void> {
-    const { supervisor, changes, log, readAgain } = this.#options
-    const applied = await changes.exclusively(() => supervisor.apply(readAgain()))
-    for (const change of applied) logChange(change, log)
-    const rejected = applied.filter(({ kind }) => kind === 'rejected')
-    if (rejected.length < applied.length || applied.length === 0) {
-      log.info('configuration reloaded', { file: supervisor.config.files[0] })
-      return
+  async reload(): Promise<string> {
+    return (await this.apply(null)).status
+  }
+
+  /** For the service manager. */
+  get status(): string {
+    const { members } = this.#options.supervisor.status()
+    const ready = members.filter(({ phase }) => phase === 'ready' || phase === 'waiting').length
+    return `${ready} of ${members.length} instances ready`
+  }
+
+  /**
+   * @param file null for the one in force
+   * @throws ConfigError, and nothing was done
+   */
+  apply(file: string | null): Promise<Applied> {
+    const { supervisor, changes, read } = this.#options
+    return changes.exclusively(async () => {
+      const next = read(file)
+      const daemonKeys = supervisor.planDaemon(next.fleet)
+      const ofMembers = await supervisor.apply(next.fleet)
+      const rejected = ofMembers.filter(({ kind }) => kind === 'rejected')
+      const isNothing = rejected.length > 0 && rejected.length === ofMembers.length
+      if (!isNothing) next.take()
+      const applied = withDaemon(ofMembers, daemonKeys)
+      return { changes: applied, status: this.#tell(applied, isNothing) }
+    })
+  }
+
+  /** Each change, and then in one line what is true of the whole. */
+  #tell(changes: readonly FleetChange[], isNothing: boolean): string {
+    const { supervisor, log } = this.#options
+    for (const change of changes) logChange(change, supervisor.config.members.length === 1, log)
+    if (isNothing) {
+      log.error(nothingReloaded)
+      return nothingReloaded
     }
-    const [{ reason }] = rejected
-    throw new OperatorError('rejected', rejected.length === 1 ? (reason ?? 'rejected') : 'every instance was rejected')
+    const file = supervisor.config.files[0]
+    const rejected = changes.flatMap(({ name, kind }) => (kind === 'rejected' ? [name] : []))
+    const changed = changes.filter(({ kind }) => kind !== 'rejected' && kind !== 'unchanged').length
+    if (rejected.length === 0) {
+      log.info('configuration reloaded', { file, changed })
+      return `${this.status}, configuration reloaded`
+    }
+    const names = listed(rejected)
+    log.error('the configuration was reloaded in part', { file, changed, rejected: names })
+    return `${this.status}, reloaded in part, rejected: ${names}`
   }
 
   reopenLogs(): void {
@@ -96,9 +146,20 @@ export class FleetDaemon implements ForegroundDaemon {
   }
 }
 
-function logChange({ name, kind, keys, reason }: MemberChange, log: Log): void {
-  if (kind === 'rejected') log.error('a change was rejected', { instance: name, reason })
-  else if (kind !== 'unchanged') {
-    log.info('a change was applied', { instance: name, kind, keys: keys.map(({ key }) => key).join(' ') })
-  }
+const nothingReloaded = 'nothing was reloaded, the whole old configuration stays in force'
+const namesShown = 10
+
+function listed(names: readonly (string | null)[]): string {
+  const more = names.length - namesShown
+  return names.slice(0, namesShown).join(' ') + (more > 0 ? ` and ${more} more` : '')
+}
+
+function logChange({ name, kind, keys, reason }: FleetChange, isOnly: boolean, log: Log): void {
+  // What waits for the next start the supervisor tells, key by key.
+  const listedKeys = keys.flatMap(({ key, kind: keyKind }) => (keyKind === 'next-start' ? [] : [key])).join(' ')
+  if (name === null) {
+    if (listedKeys !== '') log.info('a change of the daemon was applied', { keys: listedKeys })
+  } else if (kind === 'rejected' && isOnly) log.error(reason ?? 'rejected')
+  else if (kind === 'rejected') log.error('a change was rejected', { instance: name, reason })
+  else if (kind !== 'unchanged') log.info('a change was applied', { instance: name, kind, keys: listedKeys || null })
 }

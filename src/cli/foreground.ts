@@ -16,9 +16,12 @@ export interface ForegroundDaemon {
   stop(): Promise<void>
   /**
    * Reads the configuration, with the files that it names, again, and logs what came of it.
+   * @returns the same in one line
    * @throws OperatorError when all of the old one stays in force
    */
-  reload(): Promise<void>
+  reload(): Promise<string>
+  /** How it is, in one line for the service manager. */
+  readonly status: string
   reopenLogs(): void
 }
 
@@ -64,14 +67,17 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
   const reload = async () => {
     if (isStopping) return
     await notifier.notify('RELOADING=1')
+    let status: string
     try {
-      await daemon.reload()
+      status = await daemon.reload()
     } catch (error) {
       if (!(error instanceof OperatorError)) throw error
-      for (const finding of findingsOf(error)) log.error(describeOperatorError(finding))
+      const findings = findingsOf(error).map(describeOperatorError)
+      for (const finding of findings) log.error(finding)
       log.error('nothing was reloaded, the whole old configuration stays in force')
+      status = `${daemon.status}, nothing was reloaded: ${findings[0]}`
     }
-    await notifier.notify('READY=1')
+    await notifier.notify('READY=1', `STATUS=${status}`)
   }
 
   process.on('SIGTERM', (signal) => {
@@ -113,7 +119,7 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
     await started
     if (!isStopping) {
       options.onReady()
-      await notifier.notify('READY=1')
+      await notifier.notify('READY=1', `STATUS=${daemon.status}`)
       const { watchdogPeriodMs } = notifier
       if (watchdogPeriodMs !== null) {
         watchdog = setInterval(() => void notifier.notify('WATCHDOG=1'), watchdogPeriodMs)

@@ -23,6 +23,9 @@ export async function oneInstance(admin: AdminClient, { instance }: InstanceFlag
   if (instance !== undefined) return instance
   const members = await admin.call<MemberStatus[]>('instances.list')
   if (members.length === 1) return members[0].name
+  if (members.length === 0) {
+    throw new OperatorError('no-such-instance', 'there is no instance', { fix: 'atoll instance create makes one' })
+  }
   throw new OperatorError('usage', `there are ${members.length} instances, and this is about one`, {
     fix: 'name it with -i NAME',
   })

@@ -8,6 +8,7 @@ import { escapeText } from '../observe/log.ts'
 import type { AdminClient } from './admin-client.ts'
 import { type AdminFlags, addAdminOptions, openAdmin, printJson, printLine } from './admin-command.ts'
 import { exitCodes } from './exit-codes.ts'
+import { instanceLogLevelDescription, setInstanceLogLevel } from './loglevel.ts'
 import { reportError } from './report-error.ts'
 import { selectNames } from './select-names.ts'
 import { UsageError } from './usage-error.ts'
@@ -60,6 +61,12 @@ export function registerInstance(program: Command): void {
     .option('--with-data', 'begin with what is in FILE.data, when the file holds one instance')
     .option('--save', 'keep them for the next start of the daemon')
     .action(importFile)
+  add('loglevel <words...>', instanceLogLevelDescription)
+    .usage('[options] [name...] <level>')
+    .option('--all', 'all instances')
+    .action((words: string[], flags: SelectFlags) =>
+      setInstanceLogLevel(words, flags, (names) => chosen(openAdmin(flags), names, flags)),
+    )
   add('logs <name...>', 'print the log of instances')
     .option('-f, --follow', 'go on with what is written from now on')
     .option('-n, --lines <number>', 'so many of the last lines', wholeNumber(0, 1_000_000), 20)

@@ -11,6 +11,7 @@ const commands: readonly (readonly [name: string, load: () => Promise<(program: 
   ['stop', async () => (await import('./stop.ts')).registerStop],
   ['reload', async () => (await import('./apply.ts')).registerReload],
   ['status', async () => (await import('./status.ts')).registerStatus],
+  ['loglevel', async () => (await import('./loglevel.ts')).registerLogLevel],
   ['plan', async () => (await import('./apply.ts')).registerPlan],
   ['apply', async () => (await import('./apply.ts')).registerApply],
   ['instance', async () => (await import('./instance.ts')).registerInstance],

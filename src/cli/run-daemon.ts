@@ -1,7 +1,8 @@
 // Puts the daemon of this process together: configuration, log, supervisor, admin API.
 import { createAdminServer } from '../admin/admin-server.ts'
 import { createSystemClock } from '../base/clock.ts'
-import type { FleetConfig } from '../config/fleet-config.ts'
+import { daemonLogOf, isOneBroker } from '../config/daemon-log.ts'
+import type { FleetMember } from '../config/fleet-config.ts'
 import { logPath, rotationOf } from '../fleet/running-instance.ts'
 import { createSupervisor } from '../fleet/supervisor.ts'
 import { controlVerbs } from '../instance/control-verbs.ts'
@@ -11,7 +12,7 @@ import { LogFile } from '../observe/log-file.ts'
 import { createServiceNotifier } from '../transport/service-notify.ts'
 import type { ExitCode } from './exit-codes.ts'
 import { expectHost } from './expect-host.ts'
-import { FleetDaemon } from './fleet-daemon.ts'
+import { FleetDaemon, type ReadFleet } from './fleet-daemon.ts'
 import { runForeground } from './foreground.ts'
 import { removePidFile, writePidFile } from './pid-file.ts'
 import { type ConfigOptions, openSavedChanges, readFleet } from './read-config.ts'
@@ -31,27 +32,32 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
   prepareRunDirectory(loaded, process.getuid?.() ?? 0)
 
   const clock = createSystemClock()
-  const rotation = rotationOf(fleet.members[0].config.log)
-  const logFile = options.logFile === undefined ? null : new LogFile(options.logFile, clock, rotation)
+  const logConfig = daemonLogOf(fleet)
+  const { level, format } = logConfig
+  const logFile = options.logFile === undefined ? null : new LogFile(options.logFile, clock, rotationOf(logConfig))
   const writeLine = (line: string): void => {
     if (logFile === null) process.stdout.write(`${line}\n`)
     else logFile.write(line)
   }
   // One instance in the daemon itself is all there is to log.
-  const isInlineAlone = fleet.members.length === 1 && fleet.members[0].isolation === 'inline'
-  const { level, format } = fleet.members[0].config.log
-  const log = createLog(isInlineAlone ? level : 'info', format, clock, writeLine)
+  const isInlineAlone = isOneBroker(fleet)
+  const log = createLog(level, format, clock, writeLine)
   log.info('starting', {
     ...(fleet.members.length === 1 ? { instance: fleet.members[0].config.name } : { instances: fleet.members.length }),
     configuration: loaded.sources.join(', ') || 'built-in defaults',
   })
 
-  // An apply with another file makes that the one in force.
   let { file } = loaded
-  const read = (next: string | null): FleetConfig => {
-    const again = readFleet({ ...options, config: next ?? file ?? options.config }, changes)
-    if (next !== null) file = again.file
-    return again.fleet
+  const read = (next: string | null): ReadFleet => {
+    const around = next === null ? changes : changes.beside(next)
+    const again = readFleet({ ...options, config: next ?? file ?? options.config }, around)
+    return {
+      fleet: again.fleet,
+      take() {
+        file = again.file
+        changes.become(around)
+      },
+    }
   }
   const supervisor = createSupervisor(fleet, {
     clock,
@@ -63,12 +69,16 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
     environment: process.env,
     writeInlineLog: isInlineAlone ? writeLine : null,
   })
+  let configuredLevel = level
   supervisor.subscribe((event) => {
-    const [first] = supervisor.config.members
-    if (event.kind !== 'applied' || first === undefined) return
-    logFile?.setRotation(rotationOf(first.config.log))
-    if (isInlineAlone) log.setLevel(first.config.log.level)
+    if (event.kind !== 'applied') return
+    const next = daemonLogOf(supervisor.config)
+    logFile?.setRotation(rotationOf(next))
+    // One that was set at run time stays until another one is configured.
+    if (next.level !== configuredLevel) log.setLevel(next.level)
+    configuredLevel = next.level
   })
+  const notifier = createServiceNotifier(process.env, process.pid, log)
   let requestStop = (_reason: string) => {}
   const stopRequested = new Promise<string>((resolve) => {
     requestStop = resolve
@@ -80,9 +90,14 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
     platform: process.platform,
     log,
     clock,
-    logFileOf: (member: FleetConfig['members'][number]) =>
+    logFileOf: (member: FleetMember) =>
       member.isolation === 'inline' && isInlineAlone ? (options.logFile ?? null) : logPath(member),
-    readConfig: read,
+    readConfig: (next: string | null) => read(next).fleet,
+    async applyConfig(next: string | null) {
+      const { changes: applied, status } = await daemon.apply(next)
+      void notifier.notify(`STATUS=${status}`)
+      return applied
+    },
     requestStop,
   }
   const admin = createAdminServer(context, {
@@ -99,14 +114,14 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
     log,
     pid: process.pid,
     checkHost: () => expectHost(loaded, process.platform, log),
-    readAgain: () => read(null),
+    read,
     reopenLog: logFile === null ? null : () => logFile.reopen(),
   })
   try {
     return await runForeground({
       daemon,
       log,
-      notifier: createServiceNotifier(process.env, process.pid, log),
+      notifier,
       stopRequested,
       onReady() {
         if (options.pidFile !== undefined) writePidFile(options.pidFile, process.pid)

@@ -105,6 +105,7 @@ const partShape = {
     .record(z.string().regex(entryNamePattern), entrySchema.nullable(), {
       error: 'expected a mapping of instance names',
     })
+    .nullable()
     .optional()
     .meta({ description: 'Name → instance. Without this key the file describes one called `default`.' }),
   include: includeSchema,
@@ -115,6 +116,9 @@ export const partSchema = strict(partShape)
 
 /** Schema of what belongs to the fleet and to no instance. */
 export const fleetKeysSchema = z.object({ ...shapeOf(directoryKeys, false), admin: adminSchema.nullable().optional() })
+
+/** Schema of the log of a daemon without instances, whatever stands beside it. */
+export const logOnlySchema = z.object({ log: sectionSchemas.log.nullable().optional() })
 
 /** Schema of the whole file. */
 export const documentSchema = strict({

@@ -1,5 +1,5 @@
 // The desired state of a whole fleet after parsing, templates, merging and filling in defaults: what the supervisor reads.
-import type { InstanceConfig } from './instance-config.ts'
+import type { InstanceConfig, LogConfig } from './instance-config.ts'
 
 /** Where an instance runs: a process of its own, a process shared with others of its pool, or the daemon itself. */
 export type Isolation = 'process' | 'shared' | 'inline'
@@ -52,11 +52,18 @@ export interface AdminConfig {
 
 export interface FleetConfig {
   admin: AdminConfig
+  /** Of the daemon itself, unless its only instance runs in it: see daemon-log.ts. */
+  log: LogConfig
   runDir: string
   dataDir: string
   logDir: string
   members: FleetMember[]
   /** Every file that took part, in order. */
   files: string[]
+  /** The longest of all instances; 0 without any. */
   gracePeriodSeconds: number
+}
+
+export function longestGraceSeconds(members: readonly FleetMember[]): number {
+  return members.reduce((longest, { config }) => Math.max(longest, config.gracePeriodSeconds), 0)
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { loadAll } from './fixture.test.ts'
 import type { FleetConfig } from './fleet-config.ts'
-import { planFleet, planFleetKeys } from './fleet-plan.ts'
+import { planFleet, planFleetKeys, withDaemon } from './fleet-plan.ts'
 import { directoryKeys, fileInstanceKeys, fileSectionKeys, listenerKeys } from './keys.ts'
 
 const fleetOf = (text: string): FleetConfig => loadAll(text).fleet
@@ -66,11 +66,25 @@ test('the folders and the socket of the daemon stay until it starts again', () =
   assert.deepEqual(
     planFleetKeys(before, after).map(({ key, kind, to }) => [key, kind, to]),
     [
-      ['runDir', 'rejected', '/r'],
-      ['admin.listen', 'rejected', 'unix:///r/admin.sock'],
-      ['admin.mode', 'rejected', '0660'],
+      ['runDir', 'next-start', '/r'],
+      ['admin.listen', 'next-start', 'unix:///r/admin.sock'],
+      ['admin.mode', 'next-start', '0660'],
     ],
   )
+})
+
+test('the log of the daemon: its level counts at once, its form with the next start; one broker alone has its own', () => {
+  const fleet = (text: string) => fleetOf(`${text}\ninstances: {a: {}, b: {}}`)
+  const plan = planFleetKeys(fleet('log: {level: info}'), fleet('log: {level: debug, format: json}'))
+  assert.deepEqual(
+    plan.map(({ key, kind, from, to }) => [key, kind, from, to]),
+    [
+      ['log.level', 'hot', 'info', 'debug'],
+      ['log.format', 'next-start', 'text', 'json'],
+    ],
+  )
+  assert.deepEqual(withDaemon([], plan), [{ name: null, kind: 'next-start', keys: plan, reason: null }])
+  assert.deepEqual(planFleetKeys(fleetOf('log: {level: info}'), fleetOf('log: {level: debug}')), [])
 })
 
 test('exactly what a process is made of needs a restart', () => {

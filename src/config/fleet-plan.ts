@@ -1,5 +1,6 @@
 // What changes between the fleet that runs and the one that is wanted, instance by instance and key by key, and whether a
 // change counts at once or after a restart. Which it is stands with each key in the table of keys. Changes nothing itself.
+import { isOneBroker } from './daemon-log.ts'
 import type { FleetConfig, FleetMember } from './fleet-config.ts'
 import type { ListenerConfig } from './instance-config.ts'
 import {
@@ -23,7 +24,8 @@ export type ChangeKind = 'unchanged' | 'hot' | 'restart' | 'created' | 'removed'
 export interface KeyChange {
   /** `limits.queueMessages`. */
   key: string
-  kind: 'hot' | 'restart' | 'rejected'
+  /** next-start: the running value stays until the daemon starts again. */
+  kind: 'hot' | 'restart' | 'next-start'
   /** As people write it; null for a listener that is not there. */
   from: unknown
   to: unknown
@@ -68,10 +70,35 @@ export function planFleet(running: FleetConfig, next: FleetConfig): MemberChange
   return changes
 }
 
-/** What only the next start of the daemon can take: each such change is `rejected`, and the running value stays. */
+/** What changes for the daemon itself. What an instance of its process needs a restart for, it can only take when it starts. */
 export function planFleetKeys(running: FleetConfig, next: FleetConfig): KeyChange[] {
   const directories = compare('', { runDir: directoryKeys.runDir }, running, next)
-  return [...directories, ...compare('admin.', adminKeys, running.admin, next.admin)]
+  const admin = compare('admin.', adminKeys, running.admin, next.admin)
+  // One broker alone has the log, and its change tells.
+  const log = isOneBroker(running) || isOneBroker(next) ? [] : compare('log.', logKeys, running.log, next.log)
+  return [...directories, ...admin, ...log].map((change) =>
+    change.kind === 'restart' ? { ...change, kind: 'next-start' } : change,
+  )
+}
+
+/** The daemon's own part of a plan. */
+export interface DaemonChange {
+  /** It is no instance. */
+  name: null
+  /** hot: all of it counts at once. next-start: something waits for the next start of the daemon. */
+  kind: 'hot' | 'next-start'
+  keys: KeyChange[]
+  reason: null
+}
+
+/** A whole plan: the instances, and the daemon when something changes for it. */
+export function withDaemon(
+  changes: readonly MemberChange[],
+  keys: readonly KeyChange[],
+): (MemberChange | DaemonChange)[] {
+  if (keys.length === 0) return [...changes]
+  const kind = keys.some((key) => key.kind === 'next-start') ? 'next-start' : 'hot'
+  return [...changes, { name: null, kind, keys: [...keys], reason: null }]
 }
 
 function planMember(before: FleetMember, after: FleetMember): KeyChange[] {
@@ -110,7 +137,7 @@ function compare(prefix: string, table: KeyTable, before: object, after: object)
     const from = kind.show((before as Record<string, unknown>)[field])
     const to = kind.show((after as Record<string, unknown>)[field])
     if (JSON.stringify(from) === JSON.stringify(to)) continue
-    const change = takesEffect === 'at once' ? 'hot' : takesEffect === 'restart' ? 'restart' : 'rejected'
+    const change = takesEffect === 'at once' ? 'hot' : takesEffect === 'restart' ? 'restart' : 'next-start'
     changes.push({ key: prefix + name, kind: change, from, to })
   }
   return changes

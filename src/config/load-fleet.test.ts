@@ -320,8 +320,28 @@ instances: { same: {} }
   ])
   const duplicate = found.find(({ code }) => code === 'duplicate-name')!
   assert.match(duplicate.message, /there is an instance same already, in .*atoll\.yaml, line 7/)
+})
+
+test('a fleet without instances waits for commands to fill it, and what it says is checked all the same', () => {
   const alone = folderWith({ 'atoll.yaml': 'include: instances.d/*\n', 'instances.d/.gitkeep': '' })
-  assert.deepEqual(faults(null, '', { file: join(alone, 'atoll.yaml') }), ['1:10 include wrong-value'])
+  for (const { fleet } of [
+    loadAll('instances: {}\nlog: {level: debug}'),
+    loadAll('instances:'),
+    loadAll(null, '', { file: join(alone, 'atoll.yaml') }),
+  ]) {
+    assert.deepEqual([fleet.members, fleet.gracePeriodSeconds], [[], 0])
+  }
+  assert.deepEqual(faults('instances: {}\nlimts: {}'), ['2:1 limts unknown-key'])
+  assert.deepEqual(faults('instances: {}', 'yaml', { settings: ['log.level=loud'] }), ['--set log.level wrong-value'])
+  assert.deepEqual(faults('instances: {}', 'yaml', { listen: ['tcp://127.0.0.1:1'] }), ['--listen - wrong-place'])
+})
+
+test('the daemon logs as the top level says, then as the defaults say', () => {
+  const log = (text: string, settings: string[] = []) => loadAll(text, 'yaml', { settings }).fleet.log
+  const both = 'log: {level: warn}\ndefaults: {log: {level: debug, format: json}}\ninstances: {a: {}, b: {}}'
+  assert.deepEqual([log(both).level, log(both).format, log(both).rotateKeep], ['warn', 'json', 5])
+  assert.equal(log('instances: {a: {log: {level: error}}, b: {}}').level, 'info')
+  assert.equal(log(both, ['log.level=trace']).level, 'trace')
 })
 
 test('wildcards', () => {

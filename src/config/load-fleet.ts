@@ -4,11 +4,12 @@ import { OperatorError } from '../base/errors.ts'
 import type { AddressGrammar } from './check-listeners.ts'
 import { ConfigError } from './config-error.ts'
 import { childOf, emptyMap, isSaid, type MapNode, placeOf, withValue } from './config-node.ts'
+import { resolveDaemonLog } from './daemon-log.ts'
 import { defaultPaths } from './default-paths.ts'
-import { instanceKeyNames, instanceSchema } from './document-schema.ts'
+import { instanceKeyNames, instanceSchema, logOnlySchema } from './document-schema.ts'
 import { findFaults } from './find-faults.ts'
 import { findFile } from './find-file.ts'
-import type { FleetConfig, FleetMember } from './fleet-config.ts'
+import { type FleetConfig, type FleetMember, longestGraceSeconds } from './fleet-config.ts'
 import { type FindPlace, findFleetConflicts } from './fleet-conflicts.ts'
 import { includeFiles } from './include-files.ts'
 import {
@@ -57,7 +58,7 @@ export interface LoadedFleet {
 }
 
 /**
- * A fleet of at least one instance, checked as a whole.
+ * A fleet, checked as a whole. One without instances is there to be filled by commands.
  * @throws ConfigError with every finding
  */
 export function loadFleet(options: LoadOptions): LoadedFleet {
@@ -95,7 +96,7 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
   }
   const { root: environment, applied } = readEnvironment(options.environment, known, workingDirectory, findings)
   let commandLine = emptyMap(workingDirectory)
-  if (listen.length > 0 && ofFiles.length > 1) {
+  if (listen.length > 0 && ofFiles.length !== 1) {
     findings.push(
       new OperatorError('wrong-place', `there are ${ofFiles.length} instances, and a listener belongs to one`, {
         place: { file: '--listen' },
@@ -108,6 +109,8 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
   commandLine = applySettings(commandLine, options.settings, known, workingDirectory, findings)
 
   const top = mergeLayers([document, environment, commandLine])
+  // Otherwise that shows where the instances are judged.
+  if (sources.length === 0) findings.push(...findFaults(logOnlySchema, mergeLayers([environment, commandLine])))
   const fleet = resolveFleetKeys(top, defaults, workingDirectory, grammar, findings)
   const roots = new Map<string, MapNode>()
   const members: FleetMember[] = []
@@ -144,9 +147,8 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
   findings.push(...findFleetConflicts(members, fleet.admin, new Set(known.listeners.keys()), grammar, findPlace))
   if (findings.length > 0) throw new ConfigError(findings)
   const files = file === null ? [] : [file, ...included.map((one) => one.file)]
-  const gracePeriodSeconds = Math.max(...members.map(({ config }) => config.gracePeriodSeconds))
   return {
-    fleet: { ...fleet, members, files, gracePeriodSeconds },
+    fleet: { ...fleet, log: resolveDaemonLog(top), members, files, gracePeriodSeconds: longestGraceSeconds(members) },
     isDefaultRunDir: childOf(top, 'runDir') === null,
     file,
     sources: [
@@ -160,17 +162,8 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
   }
 }
 
-/** What may not stand at the top level of a file with instances, and that there is an instance at all. */
+/** What may not stand at the top level of a file with instances. */
 function checkFleetShape(document: MapNode, sources: readonly MemberSource[], findings: OperatorError[]): void {
-  const instances = childOf(document, 'instances')
-  if (sources.length === 0 && findings.length === 0) {
-    findings.push(
-      new OperatorError('wrong-value', 'describes no instance', {
-        place: (instances ?? childOf(document, 'include'))!.place,
-        fix: instances === null ? 'describe one in an included file' : 'name one, or leave instances out',
-      }),
-    )
-  }
   const stray = document.entries.get('listeners')
   if (stray === undefined) return
   findings.push(

@@ -133,3 +133,34 @@ test('without a place nothing can be saved, but what is not to be saved works', 
   assert.throws(() => changes.putInstance('c', {}, true), { code: 'cannot-save' })
   assert.deepEqual([changes.hasInstance('b'), changes.hasInstance('c')], [true, false])
 })
+
+test('beside another file count what was saved there and what is not saved at all', async () => {
+  const first = changesBeside(fleetText)
+  const second = changesBeside(fleetText)
+  const changes = first.open()
+  await changes.exclusively(async () => {
+    changes.putInstance('kept', { template: 'small', port: 2 }, true)
+    changes.putInstance('passing', { template: 'small', port: 3 }, false)
+    changes.putListener('a', 'kept', { address: 'unix:///tmp/k.sock' }, true)
+    changes.putListener('a', 'passing', { address: 'unix:///tmp/p.sock' }, false)
+  })
+  const there = second.open()
+  await there.exclusively(async () => there.putInstance('theirs', { template: 'small', port: 4 }, true))
+  assert.equal(changes.beside(first.configFile), changes)
+  const other = changes.beside(second.configFile)
+  const { members } = second.load(other)
+  assert.deepEqual(
+    members.map(({ config }) => [config.name, config.listeners.map(({ name }) => name)]),
+    [
+      ['a', ['tcp', 'passing']],
+      ['theirs', ['tcp']],
+      ['passing', ['tcp']],
+    ],
+  )
+  const before = readFileSync(first.file, 'utf8')
+  changes.become(other)
+  await changes.exclusively(async () => changes.putInstance('more', { template: 'small', port: 5 }, true))
+  assert.equal(changes.file, second.file)
+  assert.match(readFileSync(second.file, 'utf8'), /theirs:[\s\S]*more:/)
+  assert.equal(readFileSync(first.file, 'utf8'), before)
+})

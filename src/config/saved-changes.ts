@@ -44,15 +44,44 @@ export function savedChangesFile(configFile: string): string {
 }
 
 export class SavedChanges {
-  /** Absolute; null where nothing can be saved, because there is no place for it. */
-  readonly file: string | null
+  #file: string | null
   #changes: Changes
   #queue: Promise<unknown> = Promise.resolve()
 
   /** @throws ConfigError when there is a file, and it cannot be understood */
   constructor(file: string | null) {
-    this.file = file
+    this.#file = file
     this.#changes = file === null || !existsSync(file) ? noChanges : readChanges(file)
+  }
+
+  /** Absolute; null where nothing can be saved, because there is no place for it. */
+  get file(): string | null {
+    return this.#file
+  }
+
+  /**
+   * What counts beside another configuration file: what was saved there, and what is not saved and goes on with the daemon.
+   * @throws ConfigError when what was saved there cannot be understood
+   */
+  beside(configFile: string): SavedChanges {
+    const file = savedChangesFile(configFile)
+    if (file === this.#file) return this
+    const other = new SavedChanges(file)
+    const { instances, listeners } = other.#changes
+    const ownListeners = new Map(listeners)
+    for (const [instance, own] of this.#changes.listeners) {
+      const unsaved = unsavedOnly(own)
+      if (unsaved.size > 0) ownListeners.set(instance, new Map([...(listeners.get(instance) ?? []), ...unsaved]))
+    }
+    const ownInstances = new Map([...instances, ...unsavedOnly(this.#changes.instances)])
+    other.#changes = { instances: ownInstances, listeners: ownListeners }
+    return other
+  }
+
+  /** From now on this is what `beside` has given, and saves there. What was saved so far stays where it is. */
+  become(other: SavedChanges): void {
+    this.#file = other.#file
+    this.#changes = other.#changes
   }
 
   /** The instances, as parts of a configuration that includes them. */
@@ -99,9 +128,11 @@ export class SavedChanges {
   exclusively<Result>(act: () => Promise<Result>): Promise<Result> {
     const result = this.#queue.then(async () => {
       const before = this.#changes
+      const file = this.#file
       try {
         return await act()
       } catch (error) {
+        this.#file = file
         this.#replace(before)
         throw error
       }
@@ -200,6 +231,10 @@ function textOf({ instances, listeners }: Changes): string | null {
   )
   if (saved.size === 0 && savedListeners.size === 0) return null
   return head + stringify({ instances: saved, listeners: savedListeners })
+}
+
+function unsavedOnly(changes: ReadonlyMap<string, Change>): Map<string, Change> {
+  return new Map([...changes].filter(([, { isSaved }]) => !isSaved))
 }
 
 function savedOnly(changes: ReadonlyMap<string, Change>): Map<string, unknown> {

@@ -25,6 +25,8 @@ export function showFleet(fleet: FleetConfig): string {
     runDir: fleet.runDir,
     dataDir: fleet.dataDir,
     logDir: fleet.logDir,
+    // Each instance says so of itself again.
+    log: showSection(logKeys, fleet.log),
     instances: Object.fromEntries(
       fleet.members.map((member) => [member.config.name, withoutVariables(showMember(member))]),
     ),

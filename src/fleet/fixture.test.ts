@@ -59,6 +59,10 @@ export class FleetUnderTest {
     const runDir = join(this.folder, 'run')
     return {
       admin: { listen: `unix://${runDir}/admin.sock`, mode: 0o600 },
+      log: instanceFromInput(
+        {},
+        { name: 'x', workingDirectory: this.folder, grammar: addressGrammar(process.platform) },
+      ).log,
       runDir,
       dataDir: join(this.folder, 'data'),
       logDir: join(this.folder, 'log'),

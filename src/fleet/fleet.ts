@@ -1,6 +1,6 @@
 // The observed state of a fleet, as the supervisor writes it and everybody else reads it, and the supervisor's interface.
 import type { FleetConfig, Isolation, StartPolicy } from '../config/fleet-config.ts'
-import type { ChangeKind, KeyChange, MemberChange } from '../config/fleet-plan.ts'
+import type { ChangeKind, DaemonChange, KeyChange, MemberChange } from '../config/fleet-plan.ts'
 
 /**
  * stopped: not running, nobody asked for it. waiting: on-demand, its listeners are open in the supervisor. starting, ready,
@@ -39,7 +39,10 @@ export interface FleetStatus {
   members: MemberStatus[]
 }
 
-export type { ChangeKind, KeyChange, MemberChange }
+export type { ChangeKind, DaemonChange, KeyChange, MemberChange }
+
+/** What applying a configuration means, or has meant: for an instance, or for the daemon itself. */
+export type FleetChange = MemberChange | DaemonChange
 
 export type FleetEvent =
   | { kind: 'phase'; name: string; phase: MemberPhase; reason: string | null; atMs: number }
@@ -51,6 +54,8 @@ export interface Fleet {
   memberStatus(name: string): MemberStatus | null
   /** What `apply` would do. */
   plan(next: FleetConfig): MemberChange[]
+  /** The same for the keys of the daemon itself. */
+  planDaemon(next: FleetConfig): KeyChange[]
   /** All or nothing for each instance; an instance that does not change keeps its connections. */
   apply(next: FleetConfig): Promise<MemberChange[]>
   startMember(name: string): Promise<void>

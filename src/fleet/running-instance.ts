@@ -113,7 +113,8 @@ class LockedInstance implements RunningInstance {
   async reload(member: FleetMember): Promise<void> {
     await this.#instance.reload(ownConfig(member))
     const { log } = member.config
-    this.#log.setLevel(log.level)
+    // One that was set at run time stays until another one is configured.
+    if (log.level !== this.#member.config.log.level) this.#log.setLevel(log.level)
     this.#file?.setRotation(rotationOf(log))
     this.#member = member
     this.#log.info('configuration reloaded')

@@ -14,7 +14,7 @@ import { parseListenFds } from '../transport/inherited-fds.ts'
 import { Loop } from '../transport/loop.ts'
 import { ChildHost } from './child-host.ts'
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
-import type { Fleet, FleetEvent, FleetStatus, MemberChange, MemberPhase, MemberStatus } from './fleet.ts'
+import type { Fleet, FleetEvent, FleetStatus, KeyChange, MemberChange, MemberPhase, MemberStatus } from './fleet.ts'
 import { HostProcess, type HostProcessOptions } from './host-process.ts'
 import { InlineHost } from './inline-host.ts'
 import { describeFailure, Member, type MemberEnvironment } from './member.ts'
@@ -146,6 +146,10 @@ export class Supervisor implements Fleet {
     })
   }
 
+  planDaemon(next: FleetConfig): KeyChange[] {
+    return planFleetKeys(this.#config, next)
+  }
+
   apply(next: FleetConfig): Promise<MemberChange[]> {
     const applied = this.#applying.then(() => this.#apply(next))
     this.#applying = applied.catch(() => {})
@@ -175,12 +179,13 @@ export class Supervisor implements Fleet {
     await this.#create(ofKind('created'), wanted)
 
     const members = next.members.flatMap(({ config: { name } }) => this.#members.get(name)?.config ?? [])
-    for (const { key, from, to } of planFleetKeys(this.#config, next)) {
+    for (const { key, kind, from, to } of this.planDaemon(next)) {
+      if (kind !== 'next-start') continue
       const detail = { key, running: String(from), wanted: String(to) }
       this.#environment.log.warn('a change waits for the next start of the daemon', detail)
     }
-    const { runDir, admin } = this.#config
-    this.#config = { ...next, runDir, admin, members }
+    const { runDir, admin, log } = this.#config
+    this.#config = { ...next, runDir, admin, log: { ...next.log, format: log.format }, members }
     this.#emit({ kind: 'applied', changes, atMs: this.#environment.clock.wallMs() })
     return changes
   }

@@ -80,7 +80,7 @@ export class Daemon {
   async reload(): Promise<string> {
     const from = this.stdout.length
     this.child.kill('SIGHUP')
-    await this.said(/configuration reloaded|nothing was reloaded/, from)
+    await this.said(/configuration reloaded|reloaded in part|nothing was reloaded/, from)
     return this.stdout.slice(from)
   }
 

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { RawClient } from '../kit/raw-client.ts'
 import { P } from '../kit/wire.ts'
-import { Workplace } from './daemon.ts'
+import { type Daemon, Workplace } from './daemon.ts'
 import { projectFolder, runProgram } from './run-program.ts'
 
 const command = join(projectFolder, 'dist/cli/main.js')
@@ -41,8 +41,10 @@ class FleetPlace extends Workplace {
     })
   }
 
-  async serve(): Promise<void> {
-    await this.start().said(/ ready instances=/)
+  async serve(): Promise<Daemon> {
+    const daemon = this.start()
+    await daemon.said(/ ready instances=/)
+    return daemon
   }
 
   socketClient(instance: string): Promise<RawClient> {
@@ -148,6 +150,137 @@ test('plan, apply and reload tell what changes, and leave the clients of others 
   assert.equal(broken.code, 2)
   assert.match(broken.stderr, /atoll\.json:1:2: .*instanses/)
   await client.fence()
+})
+
+test('what was rejected is told with its reason, and nobody says that all was reloaded', async (t) => {
+  const place = new FleetPlace(t)
+  place.describe()
+  const daemon = await place.serve()
+  place.write('taken', '')
+  const changed = {
+    a: { template: 'small', listeners: { more: `unix://${place.path('taken')}` } },
+    b: { template: 'small', limits: { inflight: 7 } },
+  }
+  place.describe({ instances: changed })
+  const said = await daemon.reload()
+  assert.match(said, /error a change was rejected instance=a reason="listeners\.more.*taken/)
+  assert.match(said, /info {2}a change was applied instance=b kind=hot keys=limits\.inflight\n/)
+  assert.match(said, /error the configuration was reloaded in part file=\S+ changed=1 rejected=a\n/)
+  assert.doesNotMatch(said, /configuration reloaded/)
+  // A command that does the same leaves the same in the log.
+  const from = daemon.stdout.length
+  const { code, stdout } = await place.run('reload')
+  assert.equal(code, 1)
+  assert.match(stdout, /^a: rejected: listeners\.more.*\n/)
+  await daemon.said(/reloaded in part file=\S+ changed=0 rejected=a\n/, from)
+  place.describe({ instances: { a: changed.a } })
+  const fromThen = daemon.stdout.length
+  assert.equal((await place.run('apply')).code, 1)
+  // One was removed, so that something was done.
+  await daemon.said(/reloaded in part file=\S+ changed=1 rejected=a\n/, fromThen)
+  assert.match(await daemon.reload(), /error listeners\.more.*taken.*\n.*nothing was reloaded/)
+})
+
+test('what the daemon itself takes at its next start only is shown, and its log level counts at once', async (t) => {
+  const place = new FleetPlace(t)
+  place.describe()
+  const daemon = await place.serve()
+  place.describe({ admin: { mode: '0660' } })
+  const waits = 'the daemon: waits for its next start\n  next-start  admin.mode: "0600" -> "0660"\n'
+  assert.equal(await place.text('plan'), waits)
+  assert.equal(await place.text('apply'), waits)
+  const [daemons] = (await place.json('plan')).filter(({ name }: { name: string | null }) => name === null)
+  assert.deepEqual(daemons, {
+    name: null,
+    kind: 'next-start',
+    keys: [{ key: 'admin.mode', kind: 'next-start', from: '0600', to: '0660' }],
+    reason: null,
+  })
+  await daemon.said(/a change waits for the next start of the daemon key=admin\.mode running=0600 wanted=0660/)
+  assert.equal(statSync(place.path('run/admin.sock')).mode & 0o777, 0o600)
+  place.describe({ defaults: { log: { level: 'warn' } }, log: { level: 'debug' } })
+  assert.match(await place.text('apply'), /\nthe daemon: hot\n {2}hot {7}log\.level: "info" -> "debug"\n$/)
+  daemon.kill('SIGUSR1')
+  await daemon.said(/ debug log files reopened/)
+})
+
+test('how much is logged changes while all runs', async (t) => {
+  const place = new FleetPlace(t)
+  place.describe()
+  const daemon = await place.serve()
+  await place.socketClient('a')
+  await place.text('instance', 'loglevel', '?', 'error')
+  await place.socketClient('a')
+  assert.equal(await place.text('instance', 'loglevel', '*', 'debug'), 'a logs at debug\nb logs at debug\n')
+  assert.equal((await place.json('instance', 'show', 'b')).counts.logLevel, 'debug')
+  await place.socketClient('a')
+  await place.text('instance', 'restart', 'a')
+  assert.equal(place.read('log/a/a.log').match(/ client connected /g)?.length, 2)
+  assert.equal((await place.json('instance', 'show', 'a')).counts.logLevel, 'info')
+  assert.deepEqual(await place.json('instance', 'loglevel', 'warn', '--all'), [
+    { name: 'a', level: 'warn' },
+    { name: 'b', level: 'warn' },
+  ])
+  await place.text('instance', 'stop', 'b')
+  const partly = await place.run('instance', 'loglevel', 'a', 'b', 'info')
+  assert.deepEqual([partly.code, partly.stdout], [4, 'a logs at info\n'])
+  assert.equal(await place.text('loglevel', 'debug'), 'the daemon logs at debug\n')
+  daemon.kill('SIGUSR1')
+  await daemon.said(/ debug log files reopened/)
+  // It stays when something else is configured.
+  place.describe({ instances: { a: { template: 'small', limits: { inflight: 7 } }, b: { template: 'small' } } })
+  await place.text('instance', 'loglevel', 'a', 'error')
+  await place.text('apply')
+  assert.equal((await place.json('instance', 'show', 'a')).counts.logLevel, 'error')
+  assert.deepEqual(await place.json('loglevel', 'info'), { level: 'info' })
+  for (const words of ['loglevel loud', 'instance loglevel debug', 'instance loglevel a', 'instance loglevel a b']) {
+    assert.equal((await place.run(...words.split(' '))).code, 64, words)
+  }
+  assert.match((await place.run('loglevel', 'debgu')).stderr, /"debgu" is no level of the log \(did you mean debug\?\)/)
+})
+
+test('an empty fleet starts, is filled by commands, emptied, and is there again', async (t) => {
+  const place = new FleetPlace(t)
+  place.describe({ instances: {} })
+  const daemon = await place.serve()
+  assert.match(daemon.stdout, / there is no instance yet: atoll instance create makes one\n.* ready instances=0 /)
+  assert.match(await place.text('status'), /^atoll .*\nNAME .*\n$/)
+  assert.deepEqual(await place.json('client', 'list'), [])
+  assert.match(await place.text('instance', 'create', 'c', '--template', 'small', '--save'), /^c ready /)
+  await (await place.socketClient('c')).fence()
+  assert.equal(await place.text('reload'), 'nothing changes\n')
+  await place.text('stop')
+  await place.start().said(/ ready instance=c /)
+  const client = await place.socketClient('c')
+  await client.fence()
+  await place.text('instance', 'delete', 'c', '--yes')
+  assert.deepEqual(await place.json('instance', 'list'), [])
+  const other = await place.run('client', 'show', 'x')
+  assert.deepEqual([other.code, /there is no instance/.test(other.stderr)], [5, true], other.stderr)
+})
+
+test('apply of another file takes it with what was saved beside it; plan and what is rejected do not', async (t) => {
+  const place = await fleet(t)
+  await place.text('instance', 'create', 'kept', '--template', 'small', '--save')
+  await place.text('instance', 'create', 'passing', '--template', 'small')
+  const kept = place.read('atoll.saved.yaml')
+  const other = place.write('other.json', place.read('atoll.json'))
+  place.write('other.saved.yaml', 'instances: { theirs: { template: small } }\n')
+  const changes = 'theirs: created\nkept: removed\n'
+  assert.equal(await place.text('plan', '-c', other), changes)
+  // Planning has changed nothing: the first file is in force.
+  assert.equal(await place.text('plan'), 'nothing changes\n')
+  place.write('broken.json', '{"instanses": {}}')
+  assert.equal((await place.run('apply', '-c', 'broken.json')).code, 2)
+  assert.equal(await place.text('apply', '-c', 'other.json'), changes)
+  const names = async () => (await place.json('instance', 'list')).map(({ name }: { name: string }) => name).sort()
+  assert.deepEqual(await names(), ['a', 'b', 'passing', 'theirs'])
+  await place.text('instance', 'create', 'more', '--template', 'small', '--save')
+  assert.match(place.read('other.saved.yaml'), /theirs:[\s\S]*more:/)
+  assert.equal(place.read('atoll.saved.yaml'), kept)
+  assert.equal(await place.text('reload'), 'nothing changes\n')
+  await place.text('apply', '-c', place.configFile)
+  assert.deepEqual(await names(), ['a', 'b', 'kept', 'passing'])
 })
 
 test('a listener comes, is used, stops, starts and goes; what is saved survives a restart of the daemon', async (t) => {

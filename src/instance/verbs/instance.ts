@@ -90,7 +90,7 @@ export const instanceVerbs = [
   }),
   controlVerb({
     name: 'instance.loglevel',
-    summary: 'Changes how much is logged, until the next start.',
+    summary: 'Changes how much is logged, until the next start or until another level is configured.',
     isReading: false,
     params: z.strictObject({ level: logLevel }),
     result: z.strictObject({ level: logLevel }),
