@@ -64,6 +64,7 @@ export class BatchedStore implements Store {
   #isCutPlanned = false
   /** The batch before was a large one. */
   #isBusy = false
+  #stopGathering: (() => void) | null = null
   #isClosing = false
   #isClosed = false
   #problem: OperatorError | null = null
@@ -278,6 +279,11 @@ export class BatchedStore implements Store {
     return new Promise((resolve, reject) => {
       this.#flushWaiters.push({ batch: last.number, resolve, reject })
       if (this.#writing !== null && !this.#isWriteRunning) this.#write(this.#writing)
+      if (this.#stopGathering !== null) {
+        this.#stopGathering()
+        this.#stopGathering = null
+        setImmediate(() => this.#endGathering())
+      }
     })
   }
 
@@ -307,12 +313,15 @@ export class BatchedStore implements Store {
   #planCut(): void {
     if (this.#isCutPlanned) return
     this.#isCutPlanned = true
-    const cut = () => {
-      const done = this.#cut()
-      if (done !== null) this.#announce(done)
-    }
-    if (this.#isBusy) setTimeout(cut, gatherMs)
-    else setImmediate(cut)
+    if (this.#isBusy) this.#stopGathering = this.#clock.every(gatherMs, () => this.#endGathering())
+    else setImmediate(() => this.#endGathering())
+  }
+
+  #endGathering(): void {
+    this.#stopGathering?.()
+    this.#stopGathering = null
+    const done = this.#cut()
+    if (done !== null) this.#announce(done)
   }
 
   #reserve(batch: Batch): void {

