@@ -6,6 +6,8 @@ import type { NetworkConnection, NetworkReceiver } from './network-connection.ts
 import { type StreamHandle, socketOver } from './stream-handle.ts'
 
 const nothing = Buffer.alloc(0)
+/** libuv reads up to 32 times before it looks at the next socket. After so many full buffers the others get their turn. */
+const fullReadsLimit = 2
 
 export class SocketConnection implements NetworkConnection {
   readonly peer: Peer
@@ -14,6 +16,8 @@ export class SocketConnection implements NetworkConnection {
   #receiver: NetworkReceiver | null = null
   #error: Error | null = null
   #isPaused = false
+  /** In a row. */
+  #fullReads = 0
 
   readonly #released: () => void
 
@@ -46,7 +50,20 @@ export class SocketConnection implements NetworkConnection {
     } finally {
       loop.leaveRead()
     }
+    if (length < loop.readBuffer.length) this.#fullReads = 0
+    else if (++this.#fullReads === fullReadsLimit) return this.#letOthersRead()
     return !this.#isPaused
+  }
+
+  /** @returns that the reading stops */
+  #letOthersRead(): false {
+    this.#fullReads = 0
+    setImmediate(this.#readOn)
+    return false
+  }
+
+  readonly #readOn = () => {
+    if (!this.#isPaused && this.#receiver !== null) this.#socket.resume()
   }
 
   #closed(): void {
