@@ -43,10 +43,11 @@ export const toArguments = (options) =>
     return value === true ? [name] : [name, String(value)]
   })
 
-export const spawnGenerator = (program, core, mode, options) => {
+/** @param core undefined for any; @param nice of the process, below 0 only as root */
+export const spawnGenerator = (program, core, mode, options, nice = 0) => {
   const taskset = programPath('taskset')
-  const args = [program, mode, ...toArguments(options)]
-  const [command, ...rest] = taskset ? [taskset, '-c', core, ...args] : args
+  const bound = taskset && core !== undefined ? [taskset, '-c', core] : []
+  const [command, ...rest] = [...bound, ...(nice ? ['nice', '-n', nice] : []), program, mode, ...toArguments(options)]
   return spawn(command, rest, { stdio: ['pipe', 'pipe', 'pipe'] })
 }
 
@@ -54,8 +55,8 @@ export const spawnGenerator = (program, core, mode, options) => {
  * One run. `onHold(what)` is awaited while the generator waits with everything open.
  * Returns the result object of the generator; fails with its message.
  */
-export const runGenerator = async (program, core, mode, options, onHold) => {
-  const child = spawnGenerator(program, core, mode, options)
+export const runGenerator = async (program, core, mode, options, onHold, nice) => {
+  const child = spawnGenerator(program, core, mode, options, nice)
   let result
   let problem = ''
   let isLate = false

@@ -3,10 +3,12 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { brokerNames, installedBrokers, startBroker } from './brokers.mjs'
+import { measureBusy } from './busy.mjs'
 import { measureCeiling } from './ceiling.mjs'
 import { measureFleet } from './fleet.mjs'
 import { compileGenerator, runGenerator } from './generator.mjs'
 import { cores, machine } from './measure.mjs'
+import { measureNeighbours } from './neighbour.mjs'
 import { progressLine, report } from './report.mjs'
 import { scenarios } from './scenarios.mjs'
 
@@ -14,6 +16,8 @@ const usage = `npm run bench [-- NAMES… OPTIONS]
   NAMES                 scenarios by name or letter; all of them if none is given
   durable               the scenarios of persistent sessions: durability memory, os, fsync; Mosquitto without and with persistence
   fleet                 what many instances cost in one daemon
+  busy                  what 100 idle instances take from a busy one
+  neighbour             the round trip of one instance beside others under load, in a crash loop, with a stopped subscriber
   ceiling               how fast the load generator itself is, per scenario
   --list                the scenarios
   --quick               small sizes, one short run each: under two minutes
@@ -66,9 +70,10 @@ const readOptions = (argv) => {
     throw new UsageError(`--mqtt ${values.mqtt}: 3.1.1 or 5 is needed`)
   }
   const wantsCeiling = positionals.includes('ceiling')
-  const wantsFleet = positionals.includes('fleet')
+  const alone = ['fleet', 'busy', 'neighbour'].find((name) => positionals.includes(name))
+  if (alone && positionals.length > 1) throw new UsageError(`${alone} is measured alone, without other scenarios`)
   const chosen = positionals
-    .filter((name) => name !== 'ceiling' && name !== 'fleet')
+    .filter((name) => name !== 'ceiling' && name !== alone)
     .flatMap((name) => {
       const ofSet = scenarios.filter(({ set, isSlow }) => set === name && !isSlow)
       if (ofSet.length) return ofSet
@@ -85,7 +90,7 @@ const readOptions = (argv) => {
     help: values.help,
     list: values.list,
     wantsCeiling,
-    wantsFleet,
+    alone,
     chosen: chosen.length ? chosen : scenarios.filter(({ set, isSlow }) => !set && !(isQuick && isSlow)),
     names: positionals,
     isAll: !positionals.length,
@@ -101,16 +106,27 @@ const readOptions = (argv) => {
   }
 }
 
-let current // the broker that must not outlive us
+const current = new Set() // the brokers that must not outlive us
 let isAbandoned = false
+
+const track = (broker) => {
+  current.add(broker)
+  return broker
+}
+
+const untrack = async (broker) => {
+  await broker.stop()
+  current.delete(broker)
+}
 
 const measureOnce = async (scenario, transport, broker, options, program, core) => {
   const run = { scenario: scenario.name, transport, broker: broker.name }
   const raw = []
+  let started
   try {
-    current = await startBroker(broker, core.broker)
+    started = track(await startBroker(broker, core.broker))
     if (isAbandoned) throw new Error('abandoned')
-    const { addresses, pids, readyMs } = current
+    const { addresses, pids, readyMs } = started
     const generate = async (mode, given, onHold) => {
       const result = await runGenerator(
         program,
@@ -128,8 +144,7 @@ const measureOnce = async (scenario, transport, broker, options, program, core) 
   } catch (error) {
     run.error = error.message
   } finally {
-    await current?.stop()
-    current = undefined
+    if (started) await untrack(started)
   }
   return run
 }
@@ -211,12 +226,7 @@ const compare = async (options, program) => {
 // Without its broker the generator ends as well, and with it the run.
 const abandon = () => {
   isAbandoned = true
-  current?.stop()
-}
-
-const track = (broker) => {
-  current = broker
-  return broker
+  for (const broker of current) broker.stop()
 }
 
 const main = async () => {
@@ -233,7 +243,9 @@ const main = async () => {
   if (options.wantsCeiling) return measureCeiling(options, program)
   process.once('SIGINT', abandon)
   process.once('SIGTERM', abandon)
-  if (options.wantsFleet) return measureFleet(options, program, keep, track)
+  if (options.alone === 'fleet') return measureFleet(options, keep, track)
+  if (options.alone === 'busy') return measureBusy(options, program, keep, track, untrack)
+  if (options.alone === 'neighbour') return measureNeighbours(options, program, keep, track, untrack)
   await compare(options, program)
 }
 

@@ -38,7 +38,7 @@ static struct {
   const char *mode, *address, *pids, *subscribe, *publish, *hold;
   u32 mqtt, pubs, subs, topics, qos, sub_qos, per_write, window, payload, rate, count, concurrency, rounds, stopped;
   double seconds, warmup;
-  bool spin, latency, ack_latency, persistent;
+  bool spin, sleepy, latency, ack_latency, persistent;
 } opt = {
     .mode = "flow", .address = "tcp:127.0.0.1:1883", .pids = "", .subscribe = "own", .publish = "own", .hold = "",
     .mqtt = 4, .pubs = 1, .subs = 1, .topics = 1, .qos = 0, .sub_qos = 9, .per_write = 1, .window = 256, .payload = 64, .rate = 0,
@@ -88,6 +88,7 @@ static void read_options(int argc, char **argv) {
     const char *key = argv[i] + 2;
     if (strncmp(argv[i], "--", 2)) fail("%s: an option is needed here", argv[i]);
     if (!strcmp(key, "spin")) { opt.spin = true; continue; }
+    if (!strcmp(key, "sleepy")) { opt.sleepy = true; continue; }
     if (!strcmp(key, "latency")) { opt.latency = true; continue; }
     if (!strcmp(key, "ack-latency")) { opt.ack_latency = true; continue; }
     if (!strcmp(key, "persistent")) { opt.persistent = true; continue; }
@@ -822,6 +823,12 @@ static void give_up_outstanding(void) {
   for (u32 i = 0; i < pub_count; i++) conns[sub_count + i].settled = conns[sub_count + i].sent * fan;
 }
 
+// At least 1: with --sleepy the messages need not be sent at even intervals, but others must get the core in between.
+static int milliseconds_until(u64 time) {
+  u64 now = now_ns();
+  return time <= now ? 1 : (int)((time - now) / 1000000 + 1);
+}
+
 static void flow(void) {
   prepare_patterns();
   make_conns(opt.subs, opt.pubs, opt.stopped);
@@ -854,7 +861,7 @@ static void flow(void) {
     if (now >= to) break;
     if (received != progress) progress = received, progress_at = now;
     else if (now - progress_at > patience) give_up_outstanding(), progress_at = now;
-    bool is_eager = opt.spin || step;
+    bool is_eager = opt.spin || (step && !opt.sleepy);
     for (u32 i = 0; i < pub_count; i++) {
       conn *c = &conns[sub_count + (first + i) % pub_count];
       if (!may_send(c, opt.per_write)) continue;
@@ -862,10 +869,10 @@ static void flow(void) {
       due += step;
       append_messages(c, opt.per_write);
       flush(c);
-      if (may_send(c, opt.per_write)) is_eager = true;
+      if (!opt.sleepy && may_send(c, opt.per_write)) is_eager = true;
     }
     first++;
-    turn(is_eager ? 0 : 100);
+    turn(is_eager ? 0 : step ? milliseconds_until(due) : 100);
   }
   after = take_moment();
   is_measuring = false;
