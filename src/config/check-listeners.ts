@@ -1,12 +1,11 @@
 // What one listener alone cannot show: its address, two listeners in one place, and the rule of safe defaults.
 // Knows the grammar of addresses only through what it is given.
 import { OperatorError, type Place } from '../base/errors.ts'
-import { type ConfigNode, childOf, keyPlaceOf, placeOf, plainValue } from './config-node.ts'
-import { listenerSchema } from './document-schema.ts'
+import { type ConfigNode, childOf, keyPlaceOf, placeOf } from './config-node.ts'
 import type { ListenerConfig } from './instance-config.ts'
-import { listenerKeys, namePattern } from './keys.ts'
+import type { JudgedNodes } from './judged-nodes.ts'
+import { namePattern } from './keys.ts'
 import { isSamePlace } from './same-place.ts'
-import { sectionValues } from './section-values.ts'
 
 export type ListenerAddress =
   | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
@@ -43,6 +42,7 @@ export function checkListeners(
   hasPasswords: boolean,
   grammar: AddressGrammar,
   findings: OperatorError[],
+  judged: JudgedNodes,
 ): ListenerConfig[] {
   const listeners = childOf(root, 'listeners')
   if (listeners?.kind !== 'map') return []
@@ -57,10 +57,9 @@ export function checkListeners(
   const located: Located[] = []
   for (const [name, { value: node }] of listeners.entries) {
     if (!namePattern.test(name)) continue
-    const plain = node.kind === 'scalar' ? { address: node.value } : plainValue(node)
-    const parsed = listenerSchema.safeParse(plain)
-    if (!parsed.success) continue
-    const { port, ...values } = sectionValues(listenerKeys, parsed.data)
+    const parsed = judged.listener(node)
+    if (parsed === null) continue
+    const { port, ...values } = parsed
     const place = node.kind === 'scalar' ? node.place : placeOf(node, ['address'])
     try {
       const address = grammar.parse(values.address, { place, ...(port === null ? {} : { port }) })

@@ -131,11 +131,15 @@ function planListeners(before: readonly ListenerConfig[], after: readonly Listen
 
 function compare(prefix: string, table: KeyTable, before: object, after: object): KeyChange[] {
   const changes: KeyChange[] = []
-  for (const [name, { field, kind, takesEffect }] of Object.entries(table)) {
+  for (const name in table) {
+    const { field, kind, takesEffect } = table[name]
     // The port of a listener is part of its address by now.
     if (!(field in after)) continue
-    const from = kind.show((before as Record<string, unknown>)[field])
-    const to = kind.show((after as Record<string, unknown>)[field])
+    const running = (before as Record<string, unknown>)[field]
+    const wanted = (after as Record<string, unknown>)[field]
+    if (running === wanted) continue
+    const from = kind.show(running)
+    const to = kind.show(wanted)
     if (JSON.stringify(from) === JSON.stringify(to)) continue
     const change = takesEffect === 'at once' ? 'hot' : takesEffect === 'restart' ? 'restart' : 'next-start'
     changes.push({ key: prefix + name, kind: change, from, to })

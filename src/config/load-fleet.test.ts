@@ -424,6 +424,31 @@ test('a thousand instances are read in a moment', () => {
   assert.equal(membersOf(text).length, 1000)
 })
 
+test('instances share what is said of all of them, and nothing that is said of one', () => {
+  const [a, b, c] = membersOf(`defaults: {limits: {connections: 7}, log: {level: warn}}
+templates: {t: {variables: {n: 5}, limits: {queueMessages: "\${n}"}, listeners: {tcp: {address: "127.0.0.1:\${2000+index}", maxConnections: "\${n}"}}}}
+instances: {a: {template: t}, b: {template: t, n: 6}, c: {restart: {burst: 9}}}`)
+  assert.deepEqual(
+    [a, b, c].map((member) => {
+      const { limits, listeners } = member!.config
+      const { connections, queueMessages } = limits
+      return [connections, queueMessages, listeners[0]!.maxConnections, member!.restart.burst]
+    }),
+    [
+      [7, 5, 5, 5],
+      [7, 6, 6, 5],
+      [7, c!.config.limits.queueMessages, 10_000, 9],
+    ],
+  )
+  assert.deepEqual(addresses(b!), ['tcp://127.0.0.1:2001'])
+  assert.equal(a!.config.log, c!.config.log)
+  const wrong = 'templates: {t: {limits: {connections: x}}}\ninstances: {a: {template: t}, b: {template: t}, c: }'
+  assert.deepEqual(faults(wrong), ['1:39 templates.t.limits.connections wrong-type'])
+  assert.deepEqual(faults('instances: {a: , b: {limits: {connection: 1}}, c: }'), [
+    '1:31 instances.b.limits.connection unknown-key',
+  ])
+})
+
 test('random fleets are accepted or refused with findings, nothing else', () => {
   const words = [
     'instances',

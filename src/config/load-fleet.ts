@@ -1,17 +1,18 @@
 // Finds and reads the configuration with all files that it includes, lays environment and command line over it, and answers
 // with a whole fleet or with everything that is wrong. Starts nothing and asks the host nothing.
 import { OperatorError } from '../base/errors.ts'
-import type { AddressGrammar } from './check-listeners.ts'
+import type { AddressGrammar, ListenerAddress } from './check-listeners.ts'
 import { ConfigError } from './config-error.ts'
 import { childOf, emptyMap, isSaid, type MapNode, placeOf, withValue } from './config-node.ts'
 import { resolveDaemonLog } from './daemon-log.ts'
 import { defaultPaths } from './default-paths.ts'
-import { instanceKeyNames, instanceSchema, logOnlySchema } from './document-schema.ts'
+import { logOnlySchema } from './document-schema.ts'
 import { findFaults } from './find-faults.ts'
 import { findFile } from './find-file.ts'
 import { type FleetConfig, type FleetMember, longestGraceSeconds } from './fleet-config.ts'
 import { type FindPlace, findFleetConflicts } from './fleet-conflicts.ts'
 import { includeFiles } from './include-files.ts'
+import { JudgedNodes } from './judged-nodes.ts'
 import {
   fileLayers,
   listenerNames,
@@ -62,7 +63,8 @@ export interface LoadedFleet {
  * @throws ConfigError with every finding
  */
 export function loadFleet(options: LoadOptions): LoadedFleet {
-  const { workingDirectory, grammar, listen } = options
+  const { workingDirectory, listen } = options
+  const grammar = rememberingGrammar(options.grammar)
   const findings: OperatorError[] = []
   const defaults = defaultPaths(options.uid, options.environment)
   const file = findFile(options, defaults)
@@ -89,7 +91,8 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
   // The top level of a file without instances is that one instance, and says nothing of others.
   const sharedByAll = isFleet ? document : onlyDefaults(document)
   for (const [name, layers] of fileLayers(sharedByAll, ofCommands, true)) layersOfFiles.set(name, layers)
-  const fromFiles = new Map(sources.map(({ name }) => [name, mergeLayers(layersOfFiles.get(name)!)]))
+  const merge = once(mergeLayers)
+  const fromFiles = new Map(sources.map(({ name }) => [name, merge(layersOfFiles.get(name)!)]))
   const known: KnownInstances = {
     listeners: new Map([...fromFiles].map(([name, root]) => [name, listenerNames(root)])),
     alone: isAloneInFiles ? ofFiles[0]!.name : null,
@@ -112,6 +115,7 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
   // Otherwise that shows where the instances are judged.
   if (sources.length === 0) findings.push(...findFaults(logOnlySchema, mergeLayers([environment, commandLine])))
   const fleet = resolveFleetKeys(top, defaults, workingDirectory, grammar, findings)
+  const judged = new JudgedNodes()
   const roots = new Map<string, MapNode>()
   const members: FleetMember[] = []
   for (const source of sources) {
@@ -131,7 +135,7 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
     const layers = [...layersOfFiles.get(name)!, ofListenerCommands, ...overrides]
     const found: OperatorError[] = []
     const root = expand(source, merged, found)
-    const member = root === null ? null : judge(source, root, layers, { ...fleet, isAlone, grammar }, found)
+    const member = root === null ? null : judge(source, root, layers, { ...fleet, isAlone, grammar, judged }, found)
     roots.set(name, root ?? merged)
     if (member !== null) members.push(member)
     for (const finding of found) findings.push(isFleet ? withInstance(finding, source) : finding)
@@ -206,7 +210,7 @@ function judge(
   surroundings: MemberSurroundings,
   findings: OperatorError[],
 ): FleetMember | null {
-  findings.push(...findFaults(instanceSchema, root, { keyNames: instanceKeyNames }))
+  findings.push(...surroundings.judged.findFaults(root))
   return resolveMember(source, root, layers, surroundings, findings)
 }
 
@@ -222,4 +226,27 @@ function withInstance(finding: OperatorError, { name, place, file }: MemberSourc
     place: at,
     ...(fix === null ? {} : { fix }),
   })
+}
+
+/** Remembers what a function has answered to each object. */
+function once<Given, Answer>(ask: (given: Given) => Answer): (given: Given) => Answer {
+  const answers = new Map<Given, Answer>()
+  return (given) => {
+    if (!answers.has(given)) answers.set(given, ask(given))
+    return answers.get(given)!
+  }
+}
+
+/** Every address is looked at twice: with its instance, and beside those of all others. */
+function rememberingGrammar(grammar: AddressGrammar): AddressGrammar {
+  const known = new Map<string, ListenerAddress>()
+  return {
+    ...grammar,
+    parse(text, options) {
+      if (options.port !== undefined) return grammar.parse(text, options)
+      const address = known.get(text) ?? grammar.parse(text, options)
+      known.set(text, address)
+      return address
+    },
+  }
 }

@@ -1,12 +1,13 @@
 // What is said about one instance, layer over layer: top level, `defaults`, template, its own entry, environment, command
 // line. Knows in which order they count, and no key but `listeners`.
-import { type ConfigNode, childOf, emptyMap, type MapNode, mergeNodes, withValue } from './config-node.ts'
+import type { Place } from '../base/errors.ts'
+import { type ConfigNode, childOf, emptyMap, type MapEntry, type MapNode, mergeNodes } from './config-node.ts'
 import type { MemberSource } from './member-sources.ts'
 
 /** Keys of the top level that say nothing about instances. */
 const fleetKeyNames = ['instances', 'defaults', 'templates', 'include', 'admin', 'runDir', 'dataDir', 'logDir']
 
-/** The files' layers of each instance, the last word last. */
+/** The files' layers of each instance, the last word last; instances that are counted have them in common. */
 export function fileLayers(
   document: MapNode,
   sources: readonly MemberSource[],
@@ -17,7 +18,13 @@ export function fileLayers(
   const below = defaults?.kind === 'map' ? withLongListeners(defaults) : emptyMap(document.baseDirectory)
   const templates = new Map<MapNode, MapNode>()
   const layers = new Map<string, MapNode[]>()
+  const known = new Map<MapNode, MapNode[]>()
   for (const { name, template, entry } of sources) {
+    const same = known.get(entry)
+    if (same !== undefined) {
+      layers.set(name, same)
+      continue
+    }
     // Without instances the top level is the instance, and wins over `defaults`.
     const own = isFleet ? [shared, below] : [below, shared]
     if (template !== null) {
@@ -26,19 +33,23 @@ export function fileLayers(
       }
       own.push(templates.get(template.root)!)
     }
-    layers.set(name, [...own, withLongListeners(entry)])
+    own.push(withLongListeners(entry))
+    known.set(entry, own)
+    layers.set(name, own)
   }
   return layers
 }
 
 /** What a tree of overrides says of one instance: of all, then of this one. */
 export function overrideLayers(root: MapNode, name: string): MapNode[] {
+  if (root.entries.size === 0) return [root, root]
   const own = childOf(childOf(root, 'instances'), name)
   return [sharedLayer(root), own?.kind === 'map' ? own : emptyMap(root.baseDirectory)]
 }
 
 export function mergeLayers(layers: readonly MapNode[]): MapNode {
-  return layers.reduce((under, over) => mergeNodes(under, over) as MapNode)
+  const saysNothing = ({ entries, place }: MapNode) => entries.size === 0 && place.line === undefined
+  return layers.reduce((under, over) => (saysNothing(over) ? under : (mergeNodes(under, over) as MapNode)))
 }
 
 export function listenerNames(root: MapNode): string[] {
@@ -53,15 +64,21 @@ export function listenerNames(root: MapNode): string[] {
 export function withDefaultListeners(root: MapNode, name: string, runDir: string, isAlone: boolean): MapNode {
   if (childOf(root, 'listeners') !== null) return root
   const { baseDirectory } = root
-  let listeners = emptyMap(baseDirectory, { key: 'listeners' })
   // The path is no text of the instance, so nothing in it is a variable.
   const addresses = [['local', `unix://${runDir.replaceAll('${', () => '$${')}/${name}.sock`]]
   if (isAlone) addresses.unshift(['tcp', 'tcp://127.0.0.1:1883'])
-  for (const [listener, address] of addresses) {
+  const listeners = addresses.map(([listener, value]): [string, MapEntry] => {
+    const keyPlace = { key: `listeners.${listener}` }
     const place = { key: `listeners.${listener}.address` }
-    listeners = withValue(listeners, [listener!, 'address'], { kind: 'scalar', value: address!, place, baseDirectory })
-  }
-  return withValue(root, ['listeners'], listeners)
+    const address: ConfigNode = { kind: 'scalar', value: value!, place, baseDirectory }
+    return [listener!, mapEntry(keyPlace, baseDirectory, [['address', { keyPlace: place, value: address }]])]
+  })
+  const entries = new Map(root.entries)
+  return { ...root, entries: entries.set('listeners', mapEntry({ key: 'listeners' }, baseDirectory, listeners)) }
+}
+
+function mapEntry(place: Place, baseDirectory: string, entries: [string, MapEntry][]): MapEntry {
+  return { keyPlace: place, value: { kind: 'map', entries: new Map(entries), place, baseDirectory } }
 }
 
 export function without(root: MapNode, names: readonly string[]): MapNode {

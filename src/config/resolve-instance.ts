@@ -3,12 +3,12 @@ import { resolve } from 'node:path'
 import type { OperatorError } from '../base/errors.ts'
 import { type AddressGrammar, checkListeners } from './check-listeners.ts'
 import { ConfigError } from './config-error.ts'
-import { type ConfigNode, childOf, emptyMap, nodeFromValue, plainValue } from './config-node.ts'
-import { brokerSchema, instanceKeysSchema, sectionSchemas } from './document-schema.ts'
+import { type ConfigNode, childOf, emptyMap, nodeFromValue } from './config-node.ts'
+import { brokerSchema } from './document-schema.ts'
 import { findFaults } from './find-faults.ts'
 import type { InstanceConfig } from './instance-config.ts'
+import { JudgedNodes } from './judged-nodes.ts'
 import { authKeys, featureKeys, type InstanceInput, instanceKeys, limitKeys, logKeys } from './keys.ts'
-import { sectionValues } from './section-values.ts'
 
 /**
  * @param root already held against the schema, its faults being in `findings`
@@ -20,15 +20,14 @@ export function resolveInstance(
   root: ConfigNode,
   grammar: AddressGrammar,
   findings: OperatorError[],
+  judged = new JudgedNodes(),
 ): InstanceConfig | null {
   const passwords = childOf(childOf(root, 'auth'), 'passwords')
   const hasPasswords = passwords?.kind === 'scalar' && passwords.value !== null
-  const listeners = checkListeners(root, hasPasswords, grammar, findings)
+  const listeners = checkListeners(root, hasPasswords, grammar, findings, judged)
   if (findings.length > 0) return null
 
-  const section = (key: keyof typeof sectionSchemas) => sectionOf(root, key)
-  const plain = sectionValues(instanceKeys, instanceKeysSchema.parse(plainValue(root)))
-  const auth = sectionValues(authKeys, section('auth'))
+  const auth = judged.section(root, 'auth', authKeys)
   const file = (key: 'passwords' | 'acl'): string | null => {
     const value = auth[key]
     const base = childOf(childOf(root, 'auth'), key)?.baseDirectory
@@ -38,18 +37,11 @@ export function resolveInstance(
     name,
     listeners,
     auth: { ...auth, passwords: file('passwords'), acl: file('acl') },
-    limits: sectionValues(limitKeys, section('limits')),
-    features: sectionValues(featureKeys, section('features')),
-    log: sectionValues(logKeys, section('log')),
-    gracePeriodSeconds: plain.gracePeriodSeconds,
-    durability: plain.durability,
+    limits: judged.section(root, 'limits', limitKeys),
+    features: judged.section(root, 'features', featureKeys),
+    log: judged.section(root, 'log', logKeys),
+    ...judged.keys(root, instanceKeys),
   }
-}
-
-/** The values of one section of an instance, defaults filled in. */
-export function sectionOf(root: ConfigNode, key: keyof typeof sectionSchemas): unknown {
-  const node = childOf(root, key)
-  return sectionSchemas[key].parse((node === null ? null : plainValue(node)) ?? {})
 }
 
 /**

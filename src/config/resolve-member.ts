@@ -2,13 +2,12 @@
 import { join, resolve } from 'node:path'
 import { OperatorError } from '../base/errors.ts'
 import type { AddressGrammar } from './check-listeners.ts'
-import { type ConfigNode, childOf, isSaid, type MapNode, placeOf, plainValue } from './config-node.ts'
-import { instanceKeysSchema } from './document-schema.ts'
+import { type ConfigNode, childOf, isSaid, type MapNode, placeOf } from './config-node.ts'
 import type { FleetMember } from './fleet-config.ts'
+import type { JudgedNodes } from './judged-nodes.ts'
 import { memberKeys, processLimitKeys, restartKeys } from './keys.ts'
 import type { MemberSource } from './member-sources.ts'
-import { resolveInstance, sectionOf } from './resolve-instance.ts'
-import { sectionValues } from './section-values.ts'
+import { resolveInstance } from './resolve-instance.ts'
 
 export interface MemberSurroundings {
   /** Whether it is the only one. */
@@ -17,6 +16,8 @@ export interface MemberSurroundings {
   readonly dataDir: string
   readonly logDir: string
   readonly grammar: AddressGrammar
+  /** Shared by the members of one fleet. */
+  readonly judged: JudgedNodes
 }
 
 /** Keys that say nothing unless another key has one certain value. */
@@ -43,11 +44,11 @@ export function resolveMember(
   surroundings: MemberSurroundings,
   findings: OperatorError[],
 ): FleetMember | null {
-  const config = resolveInstance(source.name, root, surroundings.grammar, findings)
+  const { judged, grammar } = surroundings
+  const config = resolveInstance(source.name, root, grammar, findings, judged)
   if (config === null) return null
-  const plain = instanceKeysSchema.parse(plainValue(root))
-  const values = sectionValues(memberKeys, plain)
-  const restart = sectionValues(restartKeys, sectionOf(root, 'restart'))
+  const values = judged.keys(root, memberKeys)
+  const restart = judged.section(root, 'restart', restartKeys)
   const isolation = values.isolation ?? (surroundings.isAlone ? 'inline' : 'process')
   checkDependentKeys(root, layers, { isolation, start: values.start }, findings)
   if (restart.backoffLimitSeconds < restart.backoffSeconds) {
@@ -71,7 +72,7 @@ export function resolveMember(
     ...values,
     isolation,
     restart,
-    heapBytes: sectionValues(processLimitKeys, sectionOf(root, 'limits')).heapBytes,
+    ...judged.section(root, 'limits', processLimitKeys),
     dataDir: folder('dataDir'),
     logDir: folder('logDir'),
     template: source.template?.name ?? null,
@@ -87,7 +88,8 @@ function checkDependentKeys(
   findings: OperatorError[],
 ): void {
   for (const { path, on, value } of dependentKeys) {
-    if (actual[on] === value) continue
+    // What no layer says is not in the sum of all.
+    if (actual[on] === value || !isThere(root, path)) continue
     const saidLast = (steps: readonly string[]) => layers.findLastIndex((layer) => isSaid(layer, steps))
     const said = saidLast(path)
     if (said < 0 || said < saidLast([on])) continue
@@ -95,4 +97,8 @@ function checkDependentKeys(
     const fix = `set ${on}: ${value}, or take it out`
     findings.push(new OperatorError('not-applicable', message, { place: placeOf(root, path), fix }))
   }
+}
+
+function isThere(root: ConfigNode, path: readonly string[]): boolean {
+  return path.reduce<ConfigNode | null>(childOf, root) !== null
 }
