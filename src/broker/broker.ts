@@ -584,7 +584,7 @@ export class Broker {
 
   connectionClosed(connection: Connection): void {
     this.counters.connectionsClosed++
-    this.counters.bytesSent += connection.output.writtenBytes
+    this.counters.bytesSent += connection.writer.output.writtenBytes
     this.connections.delete(connection)
     this.blocked.delete(connection)
   }
@@ -632,14 +632,14 @@ export class Broker {
   /** Bytes that wait to be written to clients that do not read. */
   get outputBytes(): number {
     let bytes = 0
-    for (const connection of this.blocked) bytes += connection.output.queuedBytes
+    for (const connection of this.blocked) bytes += connection.writer.output.queuedBytes
     return bytes
   }
 
   /** Bytes written to all connections so far. */
   get bytesSent(): number {
     let bytes = this.counters.bytesSent
-    for (const connection of this.connections) bytes += connection.output.writtenBytes
+    for (const connection of this.connections) bytes += connection.writer.output.writtenBytes
     return bytes
   }
 

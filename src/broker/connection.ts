@@ -1,28 +1,19 @@
 // The protocol machine of one client: bound to one Network Connection and, once connected, to one Session. Finds the
-// packets in the bytes, hands each to its handler, and writes what goes out. What packets mean is in the handlers.
-import { Deque } from '../base/deque.ts'
+// packets in the bytes and hands each to its handler. What packets mean is in the handlers, how they are written in `PacketWriter`.
 import { ProtocolError } from '../base/errors.ts'
 import { LifeCycle, type Transitions } from '../base/life-cycle.ts'
 import { Timer } from '../base/timer-wheel.ts'
-import {
-  type ApplicationMessage,
-  measurePublish,
-  type PublishForm,
-  writePublish,
-} from '../codec/application-message.ts'
 import { decodePacket, levelToAnswer } from '../codec/decode.ts'
-import { encodePacket } from '../codec/encode.ts'
-import { PacketType, type ProtocolLevel, packetTypeName, type Qos } from '../codec/packet-types.ts'
+import { PacketType, type ProtocolLevel, packetTypeName } from '../codec/packet-types.ts'
 import type { Packet } from '../codec/packets.ts'
 import type { Properties } from '../codec/properties.ts'
 import { codeForConnack, codeForDisconnect, connectReturnCode, ReasonCode } from '../codec/reason-codes.ts'
 import type { ListenerConfig } from '../config/instance-config.ts'
 import type { Route } from '../routing/route-cache.ts'
-import type { DurableWaiter } from '../session/journal.ts'
-import type { Outlet, Session } from '../session/session.ts'
+import type { Session } from '../session/session.ts'
 import type { NetworkConnection, NetworkReceiver } from '../transport/network-connection.ts'
-import { Output } from '../transport/output.ts'
 import type { Broker } from './broker.ts'
+import { DurableAnswers } from './durable-answers.ts'
 import type { EnhancedExchange } from './handle-auth.ts'
 import { handleAuth } from './handle-auth.ts'
 import { handleConnect } from './handle-connect.ts'
@@ -31,6 +22,7 @@ import { handlePublish } from './handle-publish.ts'
 import { handleSubscribe } from './handle-subscribe.ts'
 import { handleUnsubscribe } from './handle-unsubscribe.ts'
 import type { ClientInfo } from './hooks.ts'
+import { PacketWriter } from './packet-writer.ts'
 import type { RetainedReplay } from './retained-replay.ts'
 import { TokenBucket } from './token-bucket.ts'
 
@@ -62,14 +54,13 @@ const longestHeaderBytes = 5
 /** A partial packet is given memory as its bytes come, never by the length that it announces. */
 const firstCarryBytes = 4096
 
-export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
+export class Connection implements NetworkReceiver {
   readonly broker: Broker
   readonly network: NetworkConnection
   readonly listener: ListenerConfig
-  readonly output: Output
+  readonly writer: PacketWriter
+  readonly answers: DurableAnswers
   readonly #life = new LifeCycle<ConnectionPhase>(transitions, 'awaiting-connect')
-  level: ProtocolLevel = 4
-  isVersion5 = false
   session: Session | null = null
   info: ClientInfo | null = null
   keepAliveMs = 0
@@ -79,10 +70,6 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
   /** Keep alive while connected, the connect timeout before, the linger time after. */
   readonly #timer: Timer<Connection>
 
-  /** The client's limits, from CONNECT. */
-  maximumPacketSize = 0xffff_ffff
-  topicAliasMaximum = 0
-  wantsProblemInformation = true
   /** What the client was told in CONNACK; a reload changes it for those who come after. */
   receiveMaximum = 0xffff
   inboundAliasMaximum = 0
@@ -96,11 +83,8 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
   rightsGeneration = -1
   /** Topics by alias, as the client has set them. [MQTT-3.3.2-7] */
   inboundAliases: Map<number, Buffer> | null = null
-  #outboundAliases: Map<string, number> | null = null
   /** Bytes before every topic of this client (mount point); null for none. */
   mountPrefix: Buffer | null = null
-  /** No mount point, no aliases: packets go out as they came in. */
-  #isPlain = true
 
   #carry: Buffer | null = null
   #carryLength = 0
@@ -108,13 +92,6 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
   #holds = 0
   #messageBucket: TokenBucket | null = null
   #byteBucket: TokenBucket | null = null
-  /** Answers that wait for the store, in their order. */
-  #answers: Deque<{ batch: number; answer: () => void }> | null = null
-  #isHeldByStore = false
-  /** QoS 1 messages that are taken and not yet acknowledged. */
-  waitingPubacks = 0
-  /** The journal's changes when the packet began to be handled. */
-  #changesBefore = 0
   exchange: EnhancedExchange | null = null
   replay: RetainedReplay | null = null
   isWillDiscarded = false
@@ -127,13 +104,27 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
     this.broker = broker
     this.network = network
     this.listener = listener
-    this.output = new Output(broker.loop, network, this.#onBlocked)
+    this.writer = new PacketWriter(broker, this, this.#onBlocked)
+    this.answers = new DurableAnswers(broker, this)
     this.#timer = new Timer<Connection>(this, onTimer)
     broker.wheel.set(this.#timer, listener.connectTimeoutSeconds * 1000)
   }
 
   get phase(): ConnectionPhase {
     return this.#life.current
+  }
+
+  get level(): ProtocolLevel {
+    return this.writer.level
+  }
+
+  get isVersion5(): boolean {
+    return this.writer.isVersion5
+  }
+
+  speak(level: ProtocolLevel): void {
+    this.writer.level = level
+    this.writer.isVersion5 = level === 5
   }
 
   get isOpen(): boolean {
@@ -148,7 +139,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
     broker.counters.bytesReceived += end - start
     this.receivedAtMs = broker.clock.monotonicMs()
     try {
-      if (this.output.isBlocked && !this.#isHeldByOutput) this.#holdForOutput()
+      if (this.writer.output.isBlocked && !this.#isHeldByOutput) this.#holdForOutput()
       if (this.#byteBucket !== null) this.#charge(this.#byteBucket, end - start)
       let position = start
       if (this.#carry !== null) {
@@ -233,7 +224,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
     const firstByte = buffer[packetStart]
     const type = firstByte >> 4
     this.broker.counters.packetsReceived++
-    if (this.broker.journal !== null) this.#changesBefore = this.broker.journal.changes
+    this.answers.begin()
     if (type === PacketType.publish && this.phase === 'connected') {
       handlePublish(this, buffer, packetStart, bodyStart, end)
       if (this.#messageBucket !== null) this.#charge(this.#messageBucket, 1)
@@ -248,8 +239,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
     }
     if (this.phase === 'awaiting-connect') {
       // Even a malformed CONNECT is answered in the client's own version.
-      this.level = levelToAnswer(buffer, bodyStart, end)
-      this.isVersion5 = this.level === 5
+      this.speak(levelToAnswer(buffer, bodyStart, end))
       this.#life.to('authenticating')
       const packet = decodePacket(firstByte, buffer, bodyStart, end, this.level)
       if (packet.type === 'connect') handleConnect(this, packet)
@@ -280,7 +270,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
         const isKnown = session.releaseInbound(packet.packetId)
         // [MQTT-4.3.3-11]
         const reasonCode = isKnown ? 0 : ReasonCode.packetIdentifierNotFound
-        this.acknowledgeWhenDurable(PacketType.pubcomp, packet.packetId, reasonCode)
+        this.answers.acknowledge(PacketType.pubcomp, packet.packetId, reasonCode)
         break
       }
       case 'subscribe':
@@ -290,7 +280,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
         handleUnsubscribe(this, packet)
         break
       case 'pingreq':
-        this.send({ type: 'pingresp' }) // [MQTT-3.12.4-1]
+        this.writer.send({ type: 'pingresp' }) // [MQTT-3.12.4-1]
         break
       case 'disconnect':
         handleDisconnect(this, packet)
@@ -414,7 +404,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
 
   /** Answers cannot be dropped as messages can, so who takes none of them may ask for no more. */
   #holdForOutput(): void {
-    if (this.output.queuedBytes < 2 * this.broker.limits.outputBytes) return
+    if (this.writer.output.queuedBytes < 2 * this.broker.limits.outputBytes) return
     this.#isHeldByOutput = true
     this.hold()
   }
@@ -446,7 +436,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
       isOver = true
       wheel.clear(timer)
       // What others have noted meanwhile is not for this answer to wait for.
-      if (this.broker.journal !== null) this.#changesBefore = this.broker.journal.changes
+      this.answers.begin()
       loop.enter()
       try {
         if (this.isOpen) next(value)
@@ -485,7 +475,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
     this.connectedAtMs = clock.monotonicMs()
     this.session = session
     this.mountPrefix = this.listener.mountPoint === '' ? null : Buffer.from(this.listener.mountPoint)
-    this.#isPlain = this.mountPrefix === null && this.topicAliasMaximum === 0
+    this.writer.start(this.mountPrefix)
     if (limits.messageRate > 0) this.#messageBucket = new TokenBucket(limits.messageRate, clock.monotonicMs())
     if (limits.byteRate > 0) this.#byteBucket = new TokenBucket(limits.byteRate, clock.monotonicMs())
     // [MQTT-3.1.2-22]
@@ -535,13 +525,14 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
     if (!this.isOpen) return
     const properties: Properties = { reasonString: reason }
     if (this.phase === 'connected') {
-      if (this.isVersion5) this.send({ type: 'disconnect', reasonCode: codeForDisconnect(reasonCode), properties })
+      if (this.isVersion5)
+        this.writer.send({ type: 'disconnect', reasonCode: codeForDisconnect(reasonCode), properties })
     } else {
       this.broker.counters.connectionsRefused++
       // As long as no CONNECT has come there is nothing to answer. [MQTT-3.14.0-1] [MQTT-3.2.2-7]
       const returnCode = this.isVersion5 ? codeForConnack(reasonCode) : connectReturnCode(reasonCode)
       if (this.phase === 'authenticating' && returnCode !== null) {
-        this.send({ type: 'connack', sessionPresent: false, reasonCode: returnCode, properties })
+        this.writer.send({ type: 'connack', sessionPresent: false, reasonCode: returnCode, properties })
       }
     }
     this.close(reasonCode)
@@ -550,7 +541,7 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
   /** Closes after what was sent before is out. @param reasonCode for events */
   close(reasonCode: number): void {
     if (!this.isOpen) return
-    this.output.flush()
+    this.writer.output.flush()
     this.#leave('closing', reasonCode)
     this.network.end()
     this.broker.wheel.set(this.#timer, lingerMs)
@@ -567,14 +558,14 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
     const wasConnected = this.phase === 'connected'
     this.#life.to(phase)
     this.broker.wheel.clear(this.#timer)
-    this.output.close()
+    this.writer.output.close()
     this.#setCarry(null)
     this.#carryLength = 0
     this.lastRoute = null
     this.allowedRoutes = null
     this.inboundAliases = null
     this.replay = null
-    this.#answers = null
+    this.answers.clear()
     if (wasConnected) this.broker.connectionLost(this, reasonCode)
   }
 
@@ -605,256 +596,20 @@ export class Connection implements NetworkReceiver, Outlet, DurableWaiter {
     return fields
   }
 
-  // ---- writing
-
-  get isWritable(): boolean {
-    const { output } = this
-    return !output.isBlocked || output.queuedBytes < this.broker.limits.outputBytes
-  }
-
   readonly #onBlocked = () => {
     this.blockedAtMs = this.broker.clock.monotonicMs()
     this.broker.blocked.add(this)
   }
 
   drained(): void {
-    this.output.drained()
-    if (this.output.isBlocked) return
+    this.writer.output.drained()
+    if (this.writer.output.isBlocked) return
     this.broker.blocked.delete(this)
     this.session?.pump()
     this.replay?.go()
     if (!this.#isHeldByOutput) return
     this.#isHeldByOutput = false
     this.release()
-  }
-
-  /** Sends a control packet; what would exceed the client's Maximum Packet Size loses its Reason String and User Properties. */
-  send(packet: Packet): void {
-    if (!this.isOpen) return
-    let bytes = encodePacket(withoutProblemInformation(packet, this.wantsProblemInformation), this.level)
-    if (bytes.length > this.maximumPacketSize) {
-      bytes = encodePacket(withoutExtras(packet), this.level)
-      if (bytes.length > this.maximumPacketSize) {
-        this.#leaveUnanswered(packet) // [MQTT-3.1.2-24]
-        return
-      }
-    }
-    this.broker.counters.packetsSent++
-    const slab = this.output.reserve(bytes.length)
-    bytes.copy(slab, this.output.length)
-    this.output.length += bytes.length
-  }
-
-  /** A client that waits for an answer larger than it takes would wait for ever. */
-  #leaveUnanswered({ type }: Packet): void {
-    if (type === 'connack') this.destroy()
-    if (type === 'suback' || type === 'unsuback') {
-      this.disconnect(ReasonCode.packetTooLarge, 'the answer is larger than the Maximum Packet Size of the client')
-    }
-  }
-
-  /** PUBACK, PUBREC, PUBREL or PUBCOMP. */
-  acknowledge(type: number, packetId: number, reasonCode: number, reasonString?: string): void {
-    if (reasonString !== undefined && this.isVersion5 && this.wantsProblemInformation) {
-      const name = packetTypeName(type).toLowerCase() as 'puback' | 'pubrec'
-      this.send({ type: name, packetId, reasonCode, properties: { reasonString } })
-      return
-    }
-    this.broker.counters.packetsSent++
-    const length = reasonCode === 0 || !this.isVersion5 ? 4 : 5
-    const slab = this.output.reserve(length)
-    const at = this.output.length
-    slab[at] = (type << 4) | (type === PacketType.pubrel ? 2 : 0)
-    slab[at + 1] = length - 2
-    slab[at + 2] = packetId >> 8
-    slab[at + 3] = packetId & 0xff
-    if (length === 5) slab[at + 4] = reasonCode
-    this.output.length = at + length
-  }
-
-  /** As `acknowledge`, once all that was noted in the store for it has reached the chosen point. */
-  acknowledgeWhenDurable(type: number, packetId: number, reasonCode: number): void {
-    if (this.broker.journal === null) {
-      this.acknowledge(type, packetId, reasonCode)
-      return
-    }
-    const count = type === PacketType.puback ? 1 : 0
-    this.waitingPubacks += count
-    this.whenDurable(() => {
-      this.waitingPubacks -= count
-      this.acknowledge(type, packetId, reasonCode)
-    })
-  }
-
-  /**
-   * Runs `answer` when what was noted since the packet began to be handled is durable: at once when it noted nothing and
-   * no answer before it waits. Answers keep their order.
-   */
-  whenDurable(answer: () => void): void {
-    const { journal, limits } = this.broker
-    const isWaiting = this.#answers !== null && this.#answers.length > 0
-    if (journal === null || (!isWaiting && journal.changes === this.#changesBefore)) {
-      answer()
-      return
-    }
-    this.#answers ??= new Deque()
-    this.#answers.push({ batch: journal.changes === this.#changesBefore ? 0 : journal.batch, answer })
-    journal.await(this)
-    // MQTT 3 clients know no Receive Maximum: those who run ahead of the store are not read.
-    if (this.#answers.length >= limits.receiveMaximum && !this.#isHeldByStore) {
-      this.#isHeldByStore = true
-      this.hold()
-    }
-  }
-
-  durable(batch: number): boolean {
-    const answers = this.#answers
-    if (answers === null || !this.isOpen) return false
-    while (answers.length > 0 && answers.peek()!.batch <= batch) answers.shift()!.answer()
-    if (answers.length > 0) return true
-    if (this.#isHeldByStore) {
-      this.#isHeldByStore = false
-      this.release()
-    }
-    return this.#answers !== null && this.#answers.length > 0
-  }
-
-  sendPubrel(packetId: number, reasonCode: number): void {
-    this.acknowledge(PacketType.pubrel, packetId, reasonCode)
-  }
-
-  sendQos0(message: ApplicationMessage, retain: boolean, identifiers: readonly number[] | null): boolean {
-    const { output, broker } = this
-    if (output.isBlocked && (output.queuedBytes >= broker.limits.outputBytes || broker.isMemoryHigh)) {
-      broker.counters.droppedOutputFull++
-      return false
-    }
-    if (broker.hooks.onDeliver !== null && !broker.mayDeliver(this, message)) return false
-    const firstByte = retain ? 0x31 : 0x30
-    if (this.#isPlain && identifiers === null && (message.expiryAt === -1 || !message.isOwned)) {
-      let source = message.buffer
-      let start = message.packetStart
-      let end = message.packetEnd
-      if (message.isVersion5 !== this.isVersion5 || source[start] !== firstByte) {
-        const key = (this.isVersion5 ? 1 : 0) | (retain ? 4 : 0)
-        source = this.#variant(message, key, firstByte, 0)
-        start = broker.variants.starts[key]
-        end = broker.variants.ends[key]
-      }
-      if (end - start > this.maximumPacketSize) return this.#tooLarge()
-      output.append(source, start, end)
-    } else if (!this.#sendGeneral(message, firstByte, 0, identifiers)) return false
-    broker.counters.publishSent++
-    broker.counters.publishBytesSent += message.payloadLength
-    return true
-  }
-
-  sendPublish(
-    message: ApplicationMessage,
-    qos: Qos,
-    retain: boolean,
-    identifiers: readonly number[] | null,
-    packetId: number,
-    isDuplicate: boolean,
-  ): boolean {
-    const { output, broker } = this
-    if (broker.hooks.onDeliver !== null && !broker.mayDeliver(this, message)) return false
-    const firstByte = 0x30 | (isDuplicate ? 8 : 0) | (qos << 1) | (retain ? 1 : 0)
-    if (this.#isPlain && identifiers === null && (message.expiryAt === -1 || !message.isOwned)) {
-      let source = message.buffer
-      let start = message.packetStart
-      let end = message.packetEnd
-      let idAt = message.topicEnd - start
-      if (message.isVersion5 !== this.isVersion5 || message.qos === 0) {
-        const key = (this.isVersion5 ? 1 : 0) | 2
-        source = this.#variant(message, key, firstByte, 1)
-        start = broker.variants.starts[key]
-        end = broker.variants.ends[key]
-        let bodyAt = 1
-        while (source[start + bodyAt] > 0x7f) bodyAt++
-        idAt = bodyAt + 3 + message.topicEnd - message.topicStart
-      }
-      const length = end - start
-      if (length > this.maximumPacketSize) return this.#tooLarge()
-      const slab = output.reserve(length)
-      const at = output.length
-      source.copy(slab, at, start, end)
-      slab[at] = firstByte
-      slab[at + idAt] = packetId >> 8
-      slab[at + idAt + 1] = packetId & 0xff
-      output.length = at + length
-    } else if (!this.#sendGeneral(message, firstByte, packetId, identifiers)) return false
-    broker.counters.publishSent++
-    broker.counters.publishBytesSent += message.payloadLength
-    return true
-  }
-
-  /** [MQTT-3.1.2-25] */
-  #tooLarge(): false {
-    this.broker.counters.droppedTooLarge++
-    return false
-  }
-
-  /** The encoding that this client shares with others of its kind in this turn. @param packetId any but 0 leaves room for one */
-  #variant(message: ApplicationMessage, key: number, firstByte: number, packetId: number): Buffer {
-    const { loop, form, variants } = this.broker
-    const made = variants.get(message, loop.turn, key)
-    if (made !== null) return made
-    prepareForm(form, this.isVersion5, firstByte, packetId)
-    const length = measurePublish(message, form)
-    loop.reserveScratch(length)
-    const buffer = loop.scratchBuffer
-    const start = loop.scratchStart
-    writePublish(buffer, start, message, form)
-    variants.set(message, loop.turn, key, buffer, start, start + length)
-    return buffer
-  }
-
-  /** The encoding for this client alone: identifiers, aliases, mount points, an expiry that has been waited on. */
-  #sendGeneral(
-    message: ApplicationMessage,
-    firstByte: number,
-    packetId: number,
-    identifiers: readonly number[] | null,
-  ): boolean {
-    const { broker, output } = this
-    const { form } = broker
-    prepareForm(form, this.isVersion5, firstByte, packetId)
-    if (this.isVersion5) {
-      form.subscriptionIdentifiers = identifiers
-      if (message.expiryAt !== -1) {
-        form.expirySeconds = message.remainingExpirySeconds(broker.clock.monotonicMs())
-        // What was sent before has to be completed. [MQTT-4.3.3-7]
-        if (form.expirySeconds === 0 && (firstByte & 8) === 0) {
-          broker.counters.droppedExpired++
-          return false
-        }
-      }
-    }
-    form.topicSkip = this.mountPrefix === null ? 0 : this.mountPrefix.length
-    const newAlias = this.topicAliasMaximum > 0 ? this.#chooseAlias(message, form) : null
-    const length = measurePublish(message, form)
-    if (length > this.maximumPacketSize) return this.#tooLarge()
-    if (newAlias !== null) this.#outboundAliases!.set(newAlias, form.topicAlias)
-    const slab = output.reserve(length)
-    output.length = writePublish(slab, output.length, message, form)
-    return true
-  }
-
-  /** Aliases go to the first topics that the client gets. [MQTT-3.1.2-26] @returns the topic whose alias is new */
-  #chooseAlias(message: ApplicationMessage, form: PublishForm): string | null {
-    this.#outboundAliases ??= new Map()
-    const aliases = this.#outboundAliases
-    const { topic } = message
-    const known = aliases.get(topic)
-    if (known !== undefined) {
-      form.topicAlias = known
-      form.topicSkip = message.topicEnd - message.topicStart
-      return null
-    }
-    if (aliases.size >= Math.min(this.topicAliasMaximum, this.broker.limits.topicAliasMaximum)) return null
-    form.topicAlias = aliases.size + 1
-    return topic
   }
 }
 
@@ -865,27 +620,3 @@ function onTimer(connection: Connection): void {
 
 /** Thrown to leave the reading of a chunk when the connection has been closed without a word. */
 const closedAlready = new Error('closed')
-
-function prepareForm(form: PublishForm, isVersion5: boolean, firstByte: number, packetId: number): void {
-  form.isVersion5 = isVersion5
-  form.firstByte = firstByte
-  form.packetId = packetId
-  form.subscriptionIdentifiers = null
-  form.topicAlias = 0
-  form.topicSkip = 0
-  form.expirySeconds = null
-}
-
-/** [MQTT-3.1.2-29] */
-function withoutProblemInformation(packet: Packet, isWanted: boolean): Packet {
-  const isAlwaysAllowed = packet.type === 'connack' || packet.type === 'disconnect' || packet.type === 'publish'
-  return isWanted || isAlwaysAllowed ? packet : withoutExtras(packet)
-}
-
-function withoutExtras(packet: Packet): Packet {
-  if (!('properties' in packet) || packet.properties === undefined) return packet
-  return {
-    ...packet,
-    properties: { ...packet.properties, reasonString: undefined, userProperties: undefined },
-  } as Packet
-}

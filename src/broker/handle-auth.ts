@@ -76,12 +76,12 @@ function proceed(connection: Connection, exchange: EnhancedExchange, answer: Enh
   if (answer.status === 'continue') {
     exchange.state = answer.state ?? null
     exchange.isWaiting = true
-    connection.send({ type: 'auth', reasonCode: ReasonCode.continueAuthentication, properties }) // [MQTT-4.12.0-2]
+    connection.writer.send({ type: 'auth', reasonCode: ReasonCode.continueAuthentication, properties }) // [MQTT-4.12.0-2]
     return
   }
   const { connect } = exchange
   if (connect === null) {
-    connection.send({ type: 'auth', reasonCode: ReasonCode.success, properties })
+    connection.writer.send({ type: 'auth', reasonCode: ReasonCode.success, properties })
     return
   }
   exchange.connect = null

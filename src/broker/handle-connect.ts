@@ -20,8 +20,7 @@ const assignedIdBytes = 12
 /** @throws ProtocolError */
 export function handleConnect(connection: Connection, packet: ConnectPacket): void {
   const { broker, listener } = connection
-  connection.level = packet.level
-  connection.isVersion5 = packet.level === 5
+  connection.speak(packet.level)
   if (!listener.protocols.includes(protocolVersionNames[packet.level])) {
     throw new ProtocolError(
       ReasonCode.unsupportedProtocolVersion,
@@ -29,9 +28,9 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
     )
   }
   const { properties } = packet
-  connection.maximumPacketSize = properties.maximumPacketSize ?? 0xffff_ffff
-  connection.wantsProblemInformation = properties.requestProblemInformation !== 0
-  connection.topicAliasMaximum = properties.topicAliasMaximum ?? 0
+  connection.writer.maximumPacketSize = properties.maximumPacketSize ?? 0xffff_ffff
+  connection.writer.wantsProblemInformation = properties.requestProblemInformation !== 0
+  connection.writer.topicAliasMaximum = properties.topicAliasMaximum ?? 0
   checkClientId(connection, packet)
   if (packet.will !== null) checkWill(connection, packet.will)
   const refusal = broker.refusalOfNewClient(connection, packet.clientId)
@@ -179,10 +178,15 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
   const receiveMaximum = packet.properties.receiveMaximum ?? 0xffff
   const attach = () => {
     connection.connected(session, keepAliveSeconds)
-    session.attach(connection, Math.min(receiveMaximum, limits.inflight)) // [MQTT-3.3.4-9]
+    session.attach(connection.writer, Math.min(receiveMaximum, limits.inflight)) // [MQTT-3.3.4-9]
     broker.sessions.attached()
     // [MQTT-3.1.4-5] [MQTT-3.2.0-1]; MQTT 3.1 has no Session Present.
-    connection.send({ type: 'connack', sessionPresent: isPresent && packet.level !== 3, reasonCode: 0, properties })
+    connection.writer.send({
+      type: 'connack',
+      sessionPresent: isPresent && packet.level !== 3,
+      reasonCode: 0,
+      properties,
+    })
     if (!connection.isOpen) return
     broker.clientConnected(connection)
     session.pump() // [MQTT-4.4.0-1]

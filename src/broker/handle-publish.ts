@@ -130,13 +130,18 @@ function isNewPacketId(connection: Connection, message: ApplicationMessage): boo
   if (open?.has(packetId)) {
     if (message.qos === 2) {
       connection.broker.counters.duplicatesSuppressed++
-      connection.acknowledgeWhenDurable(PacketType.pubrec, packetId, 0) // [MQTT-4.3.3-10]
+      connection.answers.acknowledge(PacketType.pubrec, packetId, 0) // [MQTT-4.3.3-10]
     } else {
-      connection.acknowledge(PacketType.puback, packetId, ReasonCode.packetIdentifierInUse, 'open in a QoS 2 exchange')
+      connection.writer.acknowledge(
+        PacketType.puback,
+        packetId,
+        ReasonCode.packetIdentifierInUse,
+        'open in a QoS 2 exchange',
+      )
     }
     return false
   }
-  const openCount = (open === null ? 0 : open.size) + connection.waitingPubacks
+  const openCount = (open === null ? 0 : open.size) + connection.answers.waitingPubacks
   if (openCount >= connection.receiveMaximum) exceedReceiveMaximum(connection)
   return true
 }
@@ -214,7 +219,7 @@ export const droppedByHook = 1
 
 function acknowledgeDropped(connection: Connection, qos: number, packetId: number): void {
   connection.broker.counters.droppedByHook++
-  if (qos === 1) connection.acknowledge(PacketType.puback, packetId, 0)
+  if (qos === 1) connection.writer.acknowledge(PacketType.puback, packetId, 0)
   else if (qos === 2) {
     acknowledgeQos2(connection, packetId, 0)
   }
@@ -222,7 +227,7 @@ function acknowledgeDropped(connection: Connection, qos: number, packetId: numbe
 
 function acknowledgeQos2(connection: Connection, packetId: number, reasonCode: number): void {
   connection.session!.openInbound(packetId)
-  connection.acknowledgeWhenDurable(PacketType.pubrec, packetId, reasonCode)
+  connection.answers.acknowledge(PacketType.pubrec, packetId, reasonCode)
 }
 
 function publish(connection: Connection, message: ApplicationMessage, route: Route): void {
@@ -240,10 +245,10 @@ function publish(connection: Connection, message: ApplicationMessage, route: Rou
   const receivers = broker.router.dispatch(route, message, connection.session)
   if (qos === 0) return
   const reasonCode = receivers === 0 ? ReasonCode.noMatchingSubscribers : ReasonCode.success
-  if (qos === 1) connection.acknowledgeWhenDurable(PacketType.puback, packetId, reasonCode)
+  if (qos === 1) connection.answers.acknowledge(PacketType.puback, packetId, reasonCode)
   else {
     connection.session!.openInbound(packetId)
-    connection.acknowledgeWhenDurable(PacketType.pubrec, packetId, reasonCode)
+    connection.answers.acknowledge(PacketType.pubrec, packetId, reasonCode)
   }
 }
 
@@ -257,13 +262,13 @@ function refuse(connection: Connection, qos: number, packetId: number, reasonCod
   }
   if (qos === 0) return
   if (connection.isVersion5) {
-    connection.acknowledge(qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, reasonCode, reason)
+    connection.writer.acknowledge(qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, reasonCode, reason)
   } else acknowledgeRefused3(connection, qos, packetId)
 }
 
 /** MQTT 3 has no words for a refusal, so the message is acknowledged and goes nowhere. */
 function acknowledgeRefused3(connection: Connection, qos: number, packetId: number): void {
-  if (qos === 1) connection.acknowledge(PacketType.puback, packetId, 0)
+  if (qos === 1) connection.writer.acknowledge(PacketType.puback, packetId, 0)
   else {
     acknowledgeQos2(connection, packetId, 0)
   }

@@ -110,7 +110,7 @@ function subscribeAll(
   })
   answer(connection, packet, reasonCodes)
   if (replay.length === 0 || !connection.isOpen) return
-  connection.replay ??= new RetainedReplay(broker, session, connection.output)
+  connection.replay ??= new RetainedReplay(broker, session, connection.writer.output)
   for (const subscription of replay) connection.replay.add(subscription)
   connection.replay.go()
 }
@@ -118,5 +118,7 @@ function subscribeAll(
 /** [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.8.4-6] */
 function answer(connection: Connection, packet: SubscribePacket, reasonCodes: number[]): void {
   const codes = connection.isVersion5 ? reasonCodes : reasonCodes.map((code) => (code >= 0x80 ? 0x80 : code))
-  connection.whenDurable(() => connection.send({ type: 'suback', packetId: packet.packetId, reasonCodes: codes }))
+  connection.answers.when(() =>
+    connection.writer.send({ type: 'suback', packetId: packet.packetId, reasonCodes: codes }),
+  )
 }

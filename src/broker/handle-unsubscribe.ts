@@ -7,7 +7,7 @@ import type { Connection } from './connection.ts'
 export function handleUnsubscribe(connection: Connection, packet: UnsubscribePacket): void {
   const reasonCodes = packet.filters.map((filter) => unsubscribe(connection, filter)) // [MQTT-3.10.4-6] [MQTT-3.11.3-1]
   // [MQTT-3.10.4-4] [MQTT-3.10.4-5]
-  connection.whenDurable(() => connection.send({ type: 'unsuback', packetId: packet.packetId, reasonCodes }))
+  connection.answers.when(() => connection.writer.send({ type: 'unsuback', packetId: packet.packetId, reasonCodes }))
 }
 
 function unsubscribe(connection: Connection, text: string): number {

@@ -141,8 +141,8 @@ function showClient(instance: Instance, session: Session): z.input<typeof client
     peerUid: peer?.uid ?? null,
     peerGid: peer?.gid ?? null,
     mountPoint: session.mountPoint,
-    sentBytes: connection?.output.writtenBytes ?? null,
-    outputBytes: connection?.output.queuedBytes ?? null,
+    sentBytes: connection?.writer.output.writtenBytes ?? null,
+    outputBytes: connection?.writer.output.queuedBytes ?? null,
   }
 }
 
