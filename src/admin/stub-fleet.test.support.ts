@@ -40,6 +40,9 @@ export class StubFleet implements Fleet {
       pid: 1,
       isolation: 'inline',
       start: 'always',
+      isReady: true,
+      problem: null,
+      recovery: null,
       readySinceMs: 0,
       reason: null,
     } as const

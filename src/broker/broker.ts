@@ -103,6 +103,8 @@ export class Broker {
   journal: Journal | null = null
   /** Told of a topic or filter before somebody sees for the first time what is retained there. */
   onLook: ((filter: string) => void) | null = null
+  /** null where nothing is kept. */
+  store: Store | null = null
   /** Bytes that connections keep of packets that are not whole or must wait. */
   carriedBytes = 0
   /** Whether anybody has to be asked for rights at all. */
@@ -458,9 +460,10 @@ export class Broker {
       enter: (work) => this.loop.run(work),
       onProblem: (problem) => {
         if (problem === null) this.log.info('the store works again')
-        else this.log.error('the store cannot be written: QoS 1 and 2 for kept sessions are refused', { problem })
+        else this.log.error('the store takes nothing new: QoS 1 and 2 for kept sessions are refused', { problem })
       },
     })
+    this.store = store
     this.#context.journal = this.journal
     return this.journal
   }
@@ -468,6 +471,12 @@ export class Broker {
   /** Why nothing can be stored, for people; null while all is well or nothing is to be. */
   get storeProblem(): string | null {
     return this.journal === null ? null : this.journal.problem
+  }
+
+  /** Why a client with a kept Session can't come in; one that is there may come back as long as its messages can be taken out. */
+  storeRefusal(clientId: string): string | null {
+    const problem = this.storeProblem
+    return problem !== null && this.store?.isShort && this.sessions.get(clientId)?.isStored ? null : problem
   }
 
   /** Whether an acknowledgement of this message would promise that something has been stored. */
@@ -682,7 +691,8 @@ export class Broker {
           this.#context.queues.inflightBytes +
           this.retained.bytes +
           this.outputBytes +
-          this.carriedBytes
+          this.carriedBytes +
+          (this.store?.pendingBytes ?? 0)
     const wasHigh = this.isMemoryHigh
     this.isMemoryHigh = limit > 0 && held > limit * 0.8
     this.isMemoryCritical = limit > 0 && held > limit * 0.95

@@ -147,8 +147,10 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
   // Others may have come in while somebody decided on this one.
   const refusal = broker.refusalOfNewClient(connection, clientId)
   if (refusal !== null) throw refusal
-  if (expirySeconds > 0 && broker.storeProblem !== null) {
-    throw new ProtocolError(ReasonCode.quotaExceeded, broker.storeProblem)
+  const problem = expirySeconds > 0 ? broker.storeRefusal(clientId) : null
+  if (problem !== null) {
+    broker.counters.refusedByStore++
+    throw new ProtocolError(ReasonCode.quotaExceeded, problem)
   }
   const changesBefore = broker.journal?.changes ?? 0
   const will = packet.will === null ? null : createWill(connection, packet.will)

@@ -234,6 +234,7 @@ function publish(connection: Connection, message: ApplicationMessage, route: Rou
   const { broker } = connection
   const { qos, packetId } = message
   if (broker.storeProblem !== null && broker.wouldStore(route, message, connection.session!)) {
+    broker.counters.refusedByStore++
     refuse(connection, qos, packetId, ReasonCode.quotaExceeded, broker.storeProblem)
     return
   }

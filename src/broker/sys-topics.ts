@@ -129,6 +129,19 @@ export class SysTopics {
       ['subscriptions/count', router.subscriptionCount],
       ['shared_subscriptions/count', router.sharedSubscriptionCount],
       ['retained messages/count', retained.count],
+      ...this.#storeFigures(),
+    ]
+  }
+
+  /** Nothing where nothing is kept. */
+  #storeFigures(): [string, string | number][] {
+    const { store, storeProblem, counters } = this.#broker
+    if (store === null) return []
+    return [
+      ['store/state', storeProblem ?? 'ok'],
+      ['store/pending/bytes', store.pendingBytes],
+      ['store/file/bytes', store.file?.fileBytes ?? 0],
+      ['store/refused', counters.refusedByStore],
     ]
   }
 

@@ -1,12 +1,15 @@
 // `atoll status`: the daemon and its instances, in one look.
 import type { Command } from 'commander'
 import type { FleetStatus, MemberStatus } from '../fleet/fleet.ts'
+import { escapeText } from '../observe/log.ts'
 import { type AdminFlags, addAdminOptions, openAdmin, printJson, printLine, printTable } from './admin-command.ts'
 import { exitCodes } from './exit-codes.ts'
 
 export function registerStatus(program: Command): void {
   addAdminOptions(program.command('status'))
-    .description('show the daemon and its instances; exit code 1 when an instance has failed, 4 when no daemon runs')
+    .description(
+      'show the daemon and its instances; exit code 1 when an instance has failed or has a problem, 4 when no daemon runs',
+    )
     .action(async (flags: AdminFlags) => {
       const status = await openAdmin(flags).call<FleetStatus>('fleet.status')
       if (flags.json) printJson(status)
@@ -14,7 +17,8 @@ export function registerStatus(program: Command): void {
         printLine(`atoll ${status.version} pid ${status.pid} since ${new Date(status.startedAtMs).toISOString()}`)
         printInstances(status.members)
       }
-      if (status.members.some(({ phase }) => phase === 'failed')) process.exitCode = exitCodes.failure
+      if (status.members.some(({ phase, problem }) => phase === 'failed' || problem !== null))
+        process.exitCode = exitCodes.failure
     })
 }
 
@@ -31,4 +35,8 @@ export function printInstances(members: readonly MemberStatus[]): void {
       reason,
     ]),
   )
+  for (const { name, problem, recovery } of members) {
+    if (problem !== null) printLine(`${name} IS NOT READY: ${escapeText(problem)}`)
+    if (recovery !== null) printLine(`${name}: ${escapeText(recovery)}`)
+  }
 }

@@ -75,6 +75,12 @@ export interface LimitsConfig {
   ratePolicy: 'pause' | 'disconnect'
   /** Bytes held in memory for queues, output and retained messages together, near which publishers wait and new clients are refused. 0 for no limit. */
   memoryBytes: number
+  /** Size of the store file from which on nothing new is stored; 0 for no limit. */
+  storeBytes: number
+  /** Bytes left free on its file system; of a small one at most a twentieth. */
+  diskFreeBytes: number
+  /** How long a write may take before the disk counts as failed. */
+  diskTimeoutSeconds: number
 }
 
 export interface FeaturesConfig {

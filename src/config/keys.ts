@@ -257,7 +257,25 @@ export const limitKeys = {
     'memoryBytes',
     size(0, maximumBytes),
     '512MiB',
-    'Queues as far as they are in memory, output and retained messages together; near it publishers are made to wait and new clients are refused. 0 for no limit.',
+    'Queues as far as they are in memory, output, retained messages and what waits for the disk together; near it publishers are made to wait and new clients are refused. 0 for no limit.',
+  ),
+  storeBytes: key(
+    'storeBytes',
+    size(0, maximumBytes),
+    0,
+    'Size of the store file, roughly: from there on only what becomes free in it is filled again, and messages that would have to be stored are refused. 0 for no limit.',
+  ),
+  diskFree: key(
+    'diskFreeBytes',
+    size(0, maximumBytes),
+    '64MiB',
+    'Bytes left free on the file system of the store, at most a twentieth of it: below, messages that would have to be stored are refused.',
+  ),
+  diskTimeout: key(
+    'diskTimeoutSeconds',
+    duration(1, 3600),
+    '10s',
+    'A disk that takes longer for a write counts as failed until it answers: messages that would have to be stored are refused meanwhile.',
   ),
 } as const satisfies KeyTable
 

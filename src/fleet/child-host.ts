@@ -4,7 +4,13 @@ import type { OperatorError } from '../base/errors.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
 import type { HostProcess } from './host-process.ts'
 import { toJson } from './host-protocol.ts'
-import type { AcceptedConnection, MemberHost, Observation, OnHostEnd } from './member-host.ts'
+import {
+  type AcceptedConnection,
+  type MemberHost,
+  nothingSeen,
+  type Observation,
+  type OnHostEnd,
+} from './member-host.ts'
 import { notRunning } from './running-instance.ts'
 
 /** No ready within this is a failure. */
@@ -34,7 +40,7 @@ export class ChildHost implements MemberHost {
   readonly #options: ChildHostOptions
   #graceSeconds = 0
   #lease: Lease | null = null
-  #observation: Observation = { listeners: [], connections: 0 }
+  #observation: Observation = nothingSeen
   #phase: 'created' | 'starting' | 'aborted' | 'running' | 'stopping' | 'ended' = 'created'
 
   constructor(options: ChildHostOptions) {

@@ -26,6 +26,12 @@ export interface MemberStatus {
   listeners: ListenerStatus[]
   connections: number
   restarts: number
+  /** Its phase is `ready`, and it has no problem. */
+  isReady: boolean
+  /** Why it cannot do all of its work although it runs, as of its disk; null while all is well. */
+  problem: string | null
+  /** That its store was damaged at the start, and what was rescued and lost, for people; null when it was whole. */
+  recovery: string | null
   /** Milliseconds since the epoch; null while it is not ready. */
   readySinceMs: number | null
   /** Why it failed or crashed last, for people; null when it did not. */

@@ -1,6 +1,6 @@
 // A host in the daemon itself: no process, no channel, and no protection from each other either.
 import type { FleetMember } from '../config/fleet-config.ts'
-import type { AcceptedConnection, MemberHost, Observation } from './member-host.ts'
+import { type AcceptedConnection, type MemberHost, nothingSeen, type Observation } from './member-host.ts'
 import { type HostEnvironment, notRunning, type RunningInstance, startInstance } from './running-instance.ts'
 
 export class InlineHost implements MemberHost {
@@ -34,7 +34,7 @@ export class InlineHost implements MemberHost {
   }
 
   observe(): Observation {
-    return this.#running?.observe() ?? { listeners: [], connections: 0 }
+    return this.#running?.observe() ?? nothingSeen
   }
 
   reopenLog(): void {

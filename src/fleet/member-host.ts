@@ -9,7 +9,13 @@ import type { ListenerStatus } from './fleet.ts'
 export interface Observation {
   listeners: ListenerStatus[]
   connections: number
+  /** See `MemberStatus`. */
+  problem: string | null
+  recovery: string | null
 }
+
+/** Of an instance of which nothing was heard yet. */
+export const nothingSeen: Observation = { listeners: [], connections: 0, problem: null, recovery: null }
 
 /** A Network Connection that a listener outside the host has accepted and of which nobody has read yet. */
 export interface AcceptedConnection {

@@ -7,7 +7,7 @@ import type { FleetMember } from '../config/fleet-config.ts'
 import { Door, type DoorEnvironment } from './door.ts'
 import { assertNotDoors, overlayDoors } from './door-view.ts'
 import type { ListenerStatus, MemberPhase, MemberStatus } from './fleet.ts'
-import { crashCodes, type MemberHost, type OnHostEnd } from './member-host.ts'
+import { crashCodes, type MemberHost, nothingSeen, type OnHostEnd } from './member-host.ts'
 import { notRunning } from './running-instance.ts'
 import type { StartGate } from './start-gate.ts'
 
@@ -76,6 +76,7 @@ export class Member {
   status(): MemberStatus {
     const { isolation, start } = this.#config
     const listeners = this.#listeners()
+    const { problem, recovery } = this.phase === 'ready' ? (this.#host?.observe() ?? nothingSeen) : nothingSeen
     return {
       name: this.name,
       phase: this.phase,
@@ -85,6 +86,9 @@ export class Member {
       listeners,
       connections: Math.max(this.#host?.observe().connections ?? 0, this.#door?.connections ?? 0),
       restarts: this.#restarts,
+      isReady: this.phase === 'ready' && problem === null,
+      problem,
+      recovery,
       readySinceMs: this.#readySinceMs,
       reason: this.#reason,
     }

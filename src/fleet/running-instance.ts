@@ -138,7 +138,8 @@ class LockedInstance implements RunningInstance {
       phase,
       connections,
     }))
-    return { listeners, connections: this.#instance.broker.connections.size }
+    const { broker, problem, recovery } = this.#instance
+    return { listeners, connections: broker.connections.size, problem, recovery }
   }
 
   reopenLog(): void {

@@ -135,6 +135,21 @@ export class Instance {
     return this.#store
   }
 
+  /** Why it cannot do all of its work at the moment, for people; null while all is well. */
+  get problem(): string | null {
+    return this.#store?.problem ?? null
+  }
+
+  /** That its store was found damaged at the start, and what became of it, for people; null when it was whole. */
+  get recovery(): string | null {
+    const recovery = this.#store?.recovery ?? null
+    if (recovery === null) return null
+    const { setAside, rescued, lost, missing } = recovery
+    return `THE STORE WAS DAMAGED, set aside as ${setAside}; rescued: ${listCounts(rescued)}; lost: ${listCounts(lost)}; ${
+      missing === null ? 'nobody knows how many more' : `${missing} more are missing`
+    }`
+  }
+
   get listeners(): readonly ManagedListener[] {
     return [...this.#listeners.values()]
   }
@@ -179,21 +194,28 @@ export class Instance {
       await this.#openStoreFile(durability)
     } else {
       const { createFaultStore } = await import('../storage/memory-store.ts')
-      this.#store = createFaultStore(disk, { durability, clock })
+      this.#store = createFaultStore(disk, { durability, clock, answerMs: () => this.#diskLimits.answerMs })
     }
     const store = this.#store as Store
     const { recovery } = store
     if (recovery !== null) {
-      const { setAside, rescued, lost } = recovery
+      const { setAside, rescued, lost, missing, findings } = recovery
       log.error('THE STORE WAS DAMAGED and has been set aside', {
         setAside,
         rescued: JSON.stringify(rescued),
         lost: JSON.stringify(lost),
+        missing: missing ?? 'unknown',
+        finding: findings[0] ?? 'damaged records',
       })
     }
     const startedAtMs = clock.monotonicMs()
     const report = restore(this.broker, store)
     log.info('state restored', { ...report, durability, ms: Math.round(clock.monotonicMs() - startedAtMs) })
+  }
+
+  get #diskLimits() {
+    const { diskFreeBytes, storeBytes, diskTimeoutSeconds } = this.#config.limits
+    return { freeBytes: diskFreeBytes, fileBytes: storeBytes, answerMs: diskTimeoutSeconds * 1000 }
   }
 
   async #openStoreFile(durability: 'os' | 'fsync'): Promise<void> {
@@ -205,7 +227,8 @@ export class Instance {
       })
     }
     const { openLmdbStore } = await import('../storage/lmdb-store.ts')
-    this.#store = await openLmdbStore({ directory: join(dataDir, 'store'), durability, clock })
+    const limits = () => this.#diskLimits
+    this.#store = await openLmdbStore({ directory: join(dataDir, 'store'), durability, clock, limits })
     const { networkFileSystemOf } = await import('../storage/network-file-system.ts')
     const fileSystem = await networkFileSystemOf(dataDir, this.#environment.platform)
     if (fileSystem !== null) {
@@ -221,12 +244,14 @@ export class Instance {
     const store = this.#store
     this.#store = null
     if (store === null) return
-    try {
-      await store.flush()
-    } catch (error) {
-      this.#environment.log.error('what was not yet acknowledged could not be written', { error: String(error) })
-    }
-    await store.close()
+    const { log } = this.#environment
+    const closed = store.close().catch((error: unknown) => {
+      log.error('what was not yet acknowledged could not be written', { error: String(error) })
+    })
+    // What waits is not acknowledged, so it may be given up.
+    const waitMs = Math.max(1, this.#config.gracePeriodSeconds) * 1000
+    const isClosed = await Promise.race([closed.then(() => true), patience(waitMs)])
+    if (!isClosed) log.error('the disk does not answer: the store is left as it is', { waitedMs: waitMs })
   }
 
   // ---- listeners at run time
@@ -480,6 +505,16 @@ export class Instance {
 
 export function createInstance(config: InstanceConfig, environment: InstanceEnvironment): Instance {
   return new Instance(config, environment)
+}
+
+function listCounts(counts: Readonly<Record<string, number>>): string {
+  const some = Object.entries(counts).filter(([, count]) => count > 0)
+  return some.map(([name, count]) => `${count} ${name}`).join(', ') || 'nothing'
+}
+
+/** Resolves to false after so long, and keeps no process alive. */
+function patience(ms: number): Promise<boolean> {
+  return new Promise((resolve) => setTimeout(resolve, ms, false).unref())
 }
 
 function sameListener(one: ListenerConfig, other: ListenerConfig): boolean {

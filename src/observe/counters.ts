@@ -26,6 +26,8 @@ export class Counters {
   stallTimeouts = 0
   rateLimited = 0
   retainedRefused = 0
+  /** PUBLISH and CONNECT that the store could not take. */
+  refusedByStore = 0
   retainedExpired = 0
   /** Messages that a client did not get, by reason. */
   droppedOutputFull = 0

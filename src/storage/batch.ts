@@ -46,11 +46,16 @@ export class Batch {
   }
 
   get isEmpty(): boolean {
-    if (this.sessions.size + this.messages.size + this.retained.size > 0 || this.reservation !== null) return false
+    return this.recordCount === 0
+  }
+
+  /** Records that are put or deleted. */
+  get recordCount(): number {
+    let count = this.sessions.size + this.messages.size + this.retained.size + (this.reservation === null ? 0 : 1)
     for (const nested of [this.subscriptions, this.inbound, this.deliveries]) {
-      for (const changes of nested.values()) if (changes.size > 0) return false
+      for (const changes of nested.values()) count += changes.size
     }
-    return true
+    return count
   }
 
   putSession(record: SessionRecord): void {

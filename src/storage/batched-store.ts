@@ -22,6 +22,11 @@ import type { StoreFile } from './store-file.ts'
 
 const firstRetryMs = 250
 const lastRetryMs = 8000
+/** How often it is looked whether the disk answers while it is written to, and how often how much room it has. */
+const watchMs = 1000
+const lookMs = 5000
+/** How long after the last write, if all is well: a store in which nothing happens wakes nobody. */
+const quietMs = 10_000
 /** Numbers are reserved in leaps of this size, so that a restart never gives one out again. */
 const reservedNumbers = 100_000
 
@@ -44,6 +49,8 @@ export interface BatchedStoreOptions {
   readonly clock: Clock
   readonly recovery?: RecoveryReport | null
   readonly file?: StoreFile
+  /** How long a write may take before the disk counts as one that does not answer. */
+  readonly answerMs?: () => number
 }
 
 export class BatchedStore implements Store {
@@ -67,7 +74,17 @@ export class BatchedStore implements Store {
   #stopGathering: (() => void) | null = null
   #isClosing = false
   #isClosed = false
-  #problem: OperatorError | null = null
+  #failure: OperatorError | null = null
+  readonly #answerMs: () => number
+  /** Since when a write, and a look at the disk, have been under way; null while none is. */
+  #writingSinceMs: number | null = null
+  #lookingSinceMs: number | null = null
+  #lookedAtMs: number
+  #stalledMs: number | null = null
+  /** What was said last. */
+  #toldProblem: string | null = null
+  #stopWatching: (() => void) | null = null
+  #wroteAtMs = 0
   #stopRetrying: (() => void) | null = null
   #retryDelayMs = firstRetryMs
   #flushWaiters: FlushWaiter[] = []
@@ -78,14 +95,24 @@ export class BatchedStore implements Store {
     this.durability = options.durability
     this.recovery = options.recovery ?? null
     this.file = options.file ?? null
+    this.#answerMs = options.answerMs ?? (() => Number.POSITIVE_INFINITY)
+    this.#lookedAtMs = options.clock.monotonicMs()
     this.#nextSessionNumber = this.#reservedSessionNumber = engine.nextSessionNumber
     this.#nextMessageNumber = this.#reservedMessageNumber = engine.nextMessageNumber
     this.#forming = new Batch(1, this.#nextMessageNumber, this.#nextSessionNumber)
     if (engine.hasLeftovers) this.#note()
+    if (engine.shortage !== null) this.#keepWatch()
   }
 
   get problem(): string | null {
-    return this.#problem?.message ?? null
+    if (this.#stalledMs !== null) {
+      return `the disk does not answer: a write has been under way for more than ${Math.round(this.#stalledMs / 1000)} s`
+    }
+    return this.#failure?.message ?? this.#engine.shortage
+  }
+
+  get isShort(): boolean {
+    return this.#stalledMs === null && this.#failure === null && this.#engine.shortage !== null
   }
 
   get pendingBytes(): number {
@@ -295,6 +322,7 @@ export class BatchedStore implements Store {
     } finally {
       this.#isClosed = true
       this.#stopRetrying?.()
+      this.#stopWatching?.()
       await this.#engine.close()
     }
   }
@@ -353,6 +381,8 @@ export class BatchedStore implements Store {
     this.#isWriteRunning = true
     this.#stopRetrying?.()
     this.#stopRetrying = null
+    this.#wroteAtMs = this.#writingSinceMs = this.#clock.monotonicMs()
+    this.#keepWatch()
     this.#engine.write(batch).then(
       () => this.#written(batch),
       (error: unknown) => this.#failed(batch, error),
@@ -361,6 +391,7 @@ export class BatchedStore implements Store {
 
   #written(batch: Batch): void {
     this.#isWriteRunning = false
+    this.#writingSinceMs = null
     this.#writing = null
     this.#retryDelayMs = firstRetryMs
     if (this.#engine.hasLeftovers && !this.#isClosing) this.#note()
@@ -370,10 +401,9 @@ export class BatchedStore implements Store {
       if (this.#isBusy) this.#planCut()
       else done = this.#cut() ?? batch
     }
-    if (this.#problem !== null) {
-      this.#problem = null
-      this.onProblem?.(null)
-    }
+    this.#failure = null
+    this.#stalledMs = null
+    this.#tellProblem()
     this.#announce(done)
   }
 
@@ -387,12 +417,13 @@ export class BatchedStore implements Store {
 
   #failed(batch: Batch, error: unknown): void {
     this.#isWriteRunning = false
+    this.#writingSinceMs = null
     const problem =
       error instanceof OperatorError
         ? error
         : new OperatorError('store-write', `the store can't be written: ${(error as Error).message}`, { cause: error })
-    const isNews = problem.message !== this.#problem?.message
-    this.#problem = problem
+    this.#failure = problem
+    this.#stalledMs = null
     if (!this.#isClosed) {
       const retryAtMs = this.#clock.monotonicMs() + this.#retryDelayMs
       this.#retryDelayMs = Math.min(this.#retryDelayMs * 2, lastRetryMs)
@@ -403,7 +434,41 @@ export class BatchedStore implements Store {
     const waiters = this.#flushWaiters
     this.#flushWaiters = []
     for (const waiter of waiters) waiter.reject(problem)
-    if (isNews) this.onProblem?.(problem.message)
+    this.#tellProblem()
+  }
+
+  #tellProblem(): void {
+    const { problem } = this
+    if (problem === this.#toldProblem) return
+    this.#toldProblem = problem
+    this.onProblem?.(problem)
+  }
+
+  #keepWatch(): void {
+    this.#stopWatching ??= this.#clock.every(watchMs, () => this.#watch())
+  }
+
+  /** A disk may neither take a write nor refuse it, and others may fill it while nothing is written. */
+  #watch(): void {
+    const nowMs = this.#clock.monotonicMs()
+    const sinceMs = Math.min(this.#writingSinceMs ?? nowMs, this.#lookingSinceMs ?? nowMs)
+    const answerMs = this.#answerMs()
+    this.#stalledMs = nowMs - sinceMs >= answerMs ? answerMs : null
+    this.#tellProblem()
+    if (this.#lookingSinceMs !== null || this.#isWriteRunning) return
+    if (this.problem === null && nowMs - this.#wroteAtMs > quietMs) {
+      this.#stopWatching?.()
+      this.#stopWatching = null
+      return
+    }
+    if (nowMs - this.#lookedAtMs < (this.#engine.shortage === null ? lookMs : watchMs)) return
+    this.#lookedAtMs = this.#lookingSinceMs = nowMs
+    void this.#engine.look().then(() => {
+      this.#lookingSinceMs = null
+      if (this.#isClosed) return
+      this.#tellProblem()
+      if (this.#engine.hasLeftovers && !this.#isClosing) this.#note()
+    })
   }
 
   #isDeleted(sessionNumber: number): boolean {

@@ -8,7 +8,7 @@ import { messageRecord } from './store-contract.test.support.ts'
 
 const [directory, then] = process.argv.slice(2)
 const ballast = join(directory, 'ballast')
-writeFileSync(ballast, Buffer.alloc(1 << 20, 1))
+writeFileSync(ballast, Buffer.alloc(4 << 20, 1))
 const store = await openLmdbStore({
   directory: join(directory, 'data'),
   durability: 'fsync',

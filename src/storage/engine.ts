@@ -10,7 +10,11 @@ export interface Engine {
    * @throws (rejects) an OperatorError that says why it could not be written; the same batch may be written again.
    */
   write(batch: Batch): Promise<void>
-  /** Whether parts of deleted Sessions are still to be removed: an empty batch takes on more of them. */
+  /** Why nothing new should be taken on although batches can still be written, for people; null while there is room. */
+  readonly shortage: string | null
+  /** Looks anew how much room there is. Never rejects; takes as long as the disk does. */
+  look(): Promise<void>
+  /** Whether parts of deleted Sessions are still to be removed, or the file needs care: an empty batch takes it on. */
   readonly hasLeftovers: boolean
   readonly nextSessionNumber: number
   readonly nextMessageNumber: number

@@ -17,10 +17,14 @@
 //   everything (MDB_PANIC) until it is opened again, and the thread that begins the next asynchronous transaction would keep a
 //   mutex for ever: hence the empty synchronous transaction before the next try, which does no I/O.
 // - Above 300 000 waiting operations the package puts the loop to sleep, unless it is told to begin a batch only at its end.
-import { statfs } from 'node:fs/promises'
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { open as openFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { open, type RootDatabase } from 'lmdb'
+import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import type { Batch } from './batch.ts'
+import { type DiskLimits, DiskSpace } from './disk-space.ts'
 import type { Engine } from './engine.ts'
 import type { RawRecord } from './lmdb-file.ts'
 import {
@@ -47,8 +51,8 @@ import type { StoreFile } from './store-file.ts'
 
 /** Records of deleted Sessions that one batch removes beyond its own changes. */
 const leftoversPerBatch = 4096
-/** A file system with less than this is full: LMDB writes pages, and some more than the records need. */
-const leastFreeBytes = 262_144
+/** A changed record may cost a copy of its page, and a share of the page above. */
+const bytesPerChange = 4352
 
 type Database = RootDatabase<Buffer, Buffer>
 
@@ -66,6 +70,12 @@ export function openEnvironment(path: string, isSynced: boolean): Database {
   } as Parameters<typeof open>[0]) as Database
 }
 
+export interface LmdbEngineOptions {
+  readonly isSynced: boolean
+  readonly limits: () => DiskLimits
+  readonly clock: Clock
+}
+
 export class LmdbEngine implements Engine, StoreFile {
   readonly nextSessionNumber: number
   readonly nextMessageNumber: number
@@ -74,6 +84,7 @@ export class LmdbEngine implements Engine, StoreFile {
   readonly #encoder = new RecordEncoder()
   readonly #keys = new RecordEncoder()
   readonly #leftovers = new Set<number>()
+  readonly #space: DiskSpace
   #database: Database
   #isSuspect = false
   #isOlderFormat = false
@@ -82,9 +93,10 @@ export class LmdbEngine implements Engine, StoreFile {
   #endOfReadings = new AbortController()
 
   /** Opens the environment at `path`, which is whole or not there. */
-  constructor(path: string, isSynced: boolean) {
+  constructor(path: string, { isSynced, limits, clock }: LmdbEngineOptions) {
     this.path = path
     this.#isSynced = isSynced
+    this.#space = new DiskSpace(path, limits, clock)
     this.#database = openEnvironment(path, isSynced)
     let nextSessionNumber = 1
     let nextMessageNumber = 1
@@ -101,16 +113,34 @@ export class LmdbEngine implements Engine, StoreFile {
   }
 
   get hasLeftovers(): boolean {
-    return this.#leftovers.size > 0
+    return this.#leftovers.size > 0 || this.#space.fileState !== 'own'
+  }
+
+  get shortage(): string | null {
+    return this.#space.shortage
+  }
+
+  get fileBytes(): number {
+    return this.#space.fileBytes
+  }
+
+  get freeBytes(): number | null {
+    return this.#space.freeBytes
+  }
+
+  /** Whether what was written last is known to be in the file of that name. */
+  get isSound(): boolean {
+    return !this.#isSuspect && this.#space.fileState === 'own'
+  }
+
+  look(): Promise<void> {
+    return this.#space.look()
   }
 
   async write(batch: Batch): Promise<void> {
-    // Never left to LMDB to find out: in 3.5 it writes past a buffer of its own while it reports a failed write.
-    const freeBytes = await this.#freeBytes()
-    if (freeBytes < leastFreeBytes + 2 * batch.bytes) {
-      this.#isSuspect = true
-      throw this.#full(null)
-    }
+    const hasRoom = await this.#space.hasRoom(this.#mostBytes(batch))
+    await this.#keepFile()
+    if (!hasRoom) throw this.#full(null)
     if (this.#isSuspect) await this.#reopenIfNeeded()
     const removed: number[] = []
     const left: number[] = []
@@ -123,6 +153,59 @@ export class LmdbEngine implements Engine, StoreFile {
     this.#isOlderFormat = false
     for (const sessionNumber of left) this.#leftovers.add(sessionNumber)
     for (const sessionNumber of removed) this.#leftovers.delete(sessionNumber)
+  }
+
+  /** What a batch may take of the disk: its bytes, and copies of all pages that it touches. */
+  #mostBytes({ bytes, recordCount }: Batch): number {
+    const leftovers = this.#leftovers.size > 0 ? leftoversPerBatch : 0
+    return 2 * bytes + Math.min((recordCount + leftovers) * bytesPerChange, this.#space.fileBytes)
+  }
+
+  /** @throws OperatorError when the file of this name is no longer the whole of what was written */
+  async #keepFile(): Promise<void> {
+    const { fileState } = this.#space
+    if (fileState === 'own') return
+    if (fileState === 'gone') return this.#putBack()
+    this.#isSuspect = true
+    const [message, fix] =
+      fileState === 'cut'
+        ? // Nothing of it may be touched: a mapped page that is not there ends the process.
+          ['the file of the store was cut short by somebody else', 'restart the instance: what can be read is rescued']
+        : [
+            'another file was put in the place of the store',
+            'restart the instance: it begins with what is in that file',
+          ]
+    throw new OperatorError('store-changed', `the store cannot be written: ${message}`, {
+      place: { file: this.path },
+      fix,
+    })
+  }
+
+  /** The file was removed and is only held open: all that it holds is written anew under its name. */
+  async #putBack(): Promise<void> {
+    const part = `${this.path}.part`
+    try {
+      const directory = dirname(this.path)
+      // Its own folder alone: what holds that may be a disk that is away.
+      if (!existsSync(directory)) mkdirSync(directory, { mode: 0o700 })
+      rmSync(part, { force: true })
+      await this.#endReadings()
+      await this.#database.backup(part, true)
+      chmodSync(part, 0o600)
+      const file = await openFile(part, 'r')
+      await file.sync().finally(() => file.close())
+      renameSync(part, this.path)
+      rmSync(`${this.path}-lock`, { force: true })
+      await this.#database.close()
+      this.#database = openEnvironment(this.path, this.#isSynced)
+      this.#space.adopt()
+    } catch (error) {
+      throw new OperatorError('store-gone', 'the store cannot be written: its file was removed', {
+        place: { file: this.path },
+        fix: 'bring the data directory back, and the broker writes the file anew',
+        cause: error,
+      })
+    }
   }
 
   *sessions(): Iterable<StoredSession> {
@@ -355,6 +438,9 @@ export class LmdbEngine implements Engine, StoreFile {
 
   /** After a failed write: see the head of this file. */
   async #reopenIfNeeded(): Promise<void> {
+    // A new and empty file would take the place of one that is gone.
+    await this.#space.look()
+    await this.#keepFile()
     try {
       this.#database.transactionSync(() => {})
     } catch {
@@ -377,7 +463,7 @@ export class LmdbEngine implements Engine, StoreFile {
       cause = commitError as typeof cause
     }
     // LMDB reports a write that was cut short as an I/O error.
-    if (cause.code === 28 || (await this.#freeBytes()) < leastFreeBytes) return this.#full(cause)
+    if (cause.code === 28 || !(await this.#space.hasRoom(0))) return this.#full(cause)
     return new OperatorError('store-write', `the store cannot be written: ${cause.message}`, {
       place: { file: this.path },
       fix: 'look at the disk and its file system; the broker goes on trying',
@@ -391,15 +477,6 @@ export class LmdbEngine implements Engine, StoreFile {
       fix: 'free some space; the broker goes on by itself',
       cause: cause ?? undefined,
     })
-  }
-
-  async #freeBytes(): Promise<number> {
-    try {
-      const { bavail, bsize } = await statfs(this.path)
-      return bavail * bsize
-    } catch {
-      return Number.POSITIVE_INFINITY
-    }
   }
 }
 

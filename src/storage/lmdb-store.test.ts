@@ -9,6 +9,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   truncateSync,
@@ -19,6 +20,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
 import { createSystemClock, ManualClock } from '../base/clock.ts'
 import { openEnvironment } from './lmdb-engine.ts'
@@ -506,9 +508,117 @@ test('a full disk: no batch is named, nothing named is lost, and all goes on whe
 
 function mountSmall(path: string): boolean {
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', path], { stdio: 'ignore' })
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=8m', 'tmpfs', path], { stdio: 'ignore' })
     return true
   } catch {
     return false
   }
 }
+
+test('a file at its limit takes what was noted and says that it is short, until what is in it has gone', () =>
+  withDirectory(async (directory) => {
+    const time = new ManualClock()
+    const limits = () => ({ freeBytes: 0, fileBytes: 2 << 20, answerMs: Number.POSITIVE_INFINITY })
+    const store = await openLmdbStore({ directory, durability: 'os', clock: time, limits })
+    const told: (string | null)[] = []
+    store.onProblem = (problem) => told.push(problem)
+    let count = 0
+    while (store.problem === null) {
+      for (let index = 0; index < 50; index++) store.putRetained(`t/${count++}`, messageRecord(Buffer.alloc(900, 1)))
+      await store.flush()
+      time.advance(1000)
+      assert.ok(count < 5000)
+    }
+    assert.match(store.problem, /limits\.storeBytes/)
+    assert.equal(store.isShort, true)
+    store.putRetained(`t/${count++}`, messageRecord(Buffer.alloc(900, 1)))
+    await store.flush()
+    assert.equal([...store.retained()].length, count)
+    for (let index = 0; index < count / 2; index++) store.deleteRetained(`t/${index}`)
+    await store.flush()
+    while (store.problem !== null) {
+      time.advance(1000)
+      await store.flush()
+      await nextTurn()
+    }
+    assert.deepEqual(
+      told.map((problem) => problem !== null),
+      [true, false],
+    )
+    assert.equal(told[1], null)
+    assert.ok((store.file?.fileBytes ?? 0) < 3 << 20)
+    await store.close()
+  }))
+
+test('a file that was removed under the store is written anew, with all that was in it', () =>
+  withDirectory(async (directory) => {
+    const time = new ManualClock()
+    const path = join(directory, 'store.mdb')
+    let store = await openLmdbStore({ directory, durability: 'fsync', clock: time })
+    for (let index = 0; index < 100; index++) store.putRetained(`t/${index}`, messageRecord(`payload ${index}`))
+    await store.flush()
+    rmSync(path)
+    rmSync(`${path}-lock`)
+    store.putRetained('t/100', messageRecord('payload 100'))
+    await store.flush()
+    // Nothing is written: it is found by looking.
+    time.advance(6000)
+    while (!existsSync(path)) await nextTurn()
+    store.putRetained('t/101', messageRecord('payload 101'))
+    await store.flush()
+    assert.equal(store.problem, null)
+    await store.close()
+    store = await open(directory)
+    assert.equal(store.recovery, null)
+    assert.equal(countWhole(store).retained, 102)
+    await store.close()
+  }))
+
+test('without the folder above its own the store fails, and goes on when the folder is back', () =>
+  withDirectory(async (directory) => {
+    const time = new ManualClock()
+    const above = join(directory, 'data')
+    const folder = join(above, 'store')
+    let store = await openLmdbStore({ directory: folder, durability: 'fsync', clock: time })
+    store.putRetained('t/0', messageRecord('payload 0'))
+    await store.flush()
+    rmSync(above, { recursive: true })
+    time.advance(6000)
+    while (store.problem === null) await nextTurn()
+    assert.match(store.problem, /its file was removed/)
+    assert.equal(store.isShort, false)
+    store.putRetained('t/1', messageRecord('payload 1'))
+    await assert.rejects(store.flush(), { code: 'store-gone' })
+    mkdirSync(above)
+    await store.flush()
+    assert.equal(store.problem, null)
+    await store.close()
+    store = await open(folder)
+    assert.equal(countWhole(store).retained, 2)
+    await store.close()
+  }))
+
+test('a file that was cut short or replaced under the store is not written, and read as damaged or as it is', () =>
+  withDirectory(async (directory) => {
+    const path = join(directory, 'store.mdb')
+    await fill(directory)
+    for (const change of ['cut', 'replace'] as const) {
+      const time = new ManualClock()
+      let store = await openLmdbStore({ directory, durability: 'os', clock: time })
+      if (change === 'cut') truncateSync(path, statSync(path).size >> 1)
+      else {
+        copyFileSync(path, `${path}.copy`)
+        renameSync(`${path}.copy`, path)
+      }
+      time.advance(6000)
+      store.putRetained('t/1000', messageRecord('payload 1000'))
+      await assert.rejects(store.flush(), { code: 'store-changed' })
+      assert.match(store.problem ?? '', change === 'cut' ? /cut short/ : /another file/)
+      await assert.rejects(store.close(), { code: 'store-changed' })
+      assert.ok(!existsSync(join(directory, 'store.closed')))
+      store = await open(directory)
+      assert.equal(store.recovery !== null, change === 'cut')
+      countWhole(store)
+      await store.close()
+    }
+  }))

@@ -17,7 +17,8 @@ import { dirname, join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { BatchedStore } from './batched-store.ts'
-import { LmdbEngine } from './lmdb-engine.ts'
+import type { DiskLimits } from './disk-space.ts'
+import { LmdbEngine, type LmdbEngineOptions } from './lmdb-engine.ts'
 import { LmdbFile } from './lmdb-file.ts'
 import { formatVersion, isIntact } from './record-codec.ts'
 import { rescueRecords } from './rescue-records.ts'
@@ -34,14 +35,19 @@ export interface LmdbStoreOptions {
   readonly directory: string
   readonly durability: 'os' | 'fsync'
   readonly clock: Clock
+  /** Asked again and again, so that they may change. */
+  readonly limits?: () => DiskLimits & { readonly answerMs: number }
 }
+
+/** For tools and tests. */
+const noLimits = { freeBytes: 0, fileBytes: 0, answerMs: Number.POSITIVE_INFINITY }
 
 /**
  * @throws OperatorError `store-format` if the file belongs to something else or to a newer version, `store-directory` if the
  * directory can't be used
  */
 export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
-  const { directory, durability, clock } = options
+  const { directory, durability, clock, limits = () => noLimits } = options
   const path = join(directory, fileName)
   const rescuePath = join(directory, rescueName)
   const closedPath = join(directory, closedName)
@@ -52,9 +58,10 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
     const recovery =
       existsSync(path) && !isAsClosed(path, closedPath) ? await mendIfDamaged(path, rescuePath, clock) : null
     rmSync(closedPath, { force: true })
-    const engine = new ClosingEngine(path, durability === 'fsync', closedPath)
+    const engine = new ClosingEngine(path, { isSynced: durability === 'fsync', limits, clock }, closedPath)
     syncDirectory(directory)
-    return new BatchedStore(engine, { durability, clock, recovery, file: engine })
+    await engine.look()
+    return new BatchedStore(engine, { durability, clock, recovery, file: engine, answerMs: () => limits().answerMs })
   } catch (error) {
     if (error instanceof OperatorError) throw error
     throw new OperatorError('store-directory', `the store can't be opened: ${(error as Error).message}`, {
@@ -69,13 +76,16 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
 class ClosingEngine extends LmdbEngine {
   readonly #closedPath: string
 
-  constructor(path: string, isSynced: boolean, closedPath: string) {
-    super(path, isSynced)
+  constructor(path: string, options: LmdbEngineOptions, closedPath: string) {
+    super(path, options)
     this.#closedPath = closedPath
   }
 
   override async close(): Promise<void> {
+    await this.look()
     await super.close()
+    // The next start reads it as after a crash.
+    if (!this.isSound) return
     try {
       // Without a sync a later power cut could damage the file and leave the note whole.
       syncFile(this.path)

@@ -5,6 +5,7 @@ import type { DeliveryRecord, MessageRecord, SessionRecord, StoredSession, Subsc
 
 export class MemoryEngine implements Engine {
   readonly hasLeftovers = false
+  shortage: string | null = null
   nextSessionNumber = 1
   nextMessageNumber = 1
   readonly #sessions = new Map<number, SessionRecord>()
@@ -28,6 +29,10 @@ export class MemoryEngine implements Engine {
 
   write(batch: Batch): Promise<void> {
     this.apply(batch)
+    return Promise.resolve()
+  }
+
+  look(): Promise<void> {
     return Promise.resolve()
   }
 

@@ -107,7 +107,10 @@ export class FaultDisk {
 }
 
 /** A store on a `FaultDisk`; reads what the disk holds when it is opened. */
-export function createFaultStore(disk: FaultDisk, options: { durability: 'os' | 'fsync'; clock: Clock }): Store {
+export function createFaultStore(
+  disk: FaultDisk,
+  options: { durability: 'os' | 'fsync'; clock: Clock; answerMs?: () => number },
+): Store {
   return new BatchedStore(new FaultEngine(disk, options.durability), options)
 }
 

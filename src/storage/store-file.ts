@@ -3,6 +3,9 @@ import type { RawRecord } from './lmdb-file.ts'
 
 export interface StoreFile {
   readonly path: string
+  /** Size, and what is free on its file system, as of the last look; null when that is not known. */
+  readonly fileBytes: number
+  readonly freeBytes: number | null
   /**
    * Keeps the state of this moment readable in the file until the work is done; the file grows meanwhile if much is written.
    * The signal tells the work to end early, because the store is closed: closing waits for it.

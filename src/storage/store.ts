@@ -117,8 +117,10 @@ export type BatchNumber = number
 
 export interface Store {
   readonly durability: Durability
-  /** Why nothing can be written at the moment, for people; null while all is well. */
+  /** Why nothing new should be noted at the moment, for people: what would come of it is not known. null while all is well. */
   readonly problem: string | null
+  /** The problem is only that room runs short: what was noted is written, and changes of what is kept may go on. */
+  readonly isShort: boolean
   /** Bytes noted and not yet durable, roughly. They grow while there is a problem: note nothing new then but what must be. */
   readonly pendingBytes: number
   /** What was found damaged when the store was opened, and what became of it; null when all was well. */
@@ -150,7 +152,8 @@ export interface Store {
   /** Called with the newest batch that has reached the chosen point; never from within a change. A batch that could not be
    *  written is never named: see `onProblem`. */
   onDurable: ((batch: BatchNumber) => void) | null
-  /** A batch could not be written (disk full, read-only, I/O error); the store goes on trying, and says null when it works again. */
+  /** A batch could not be written (disk full, read-only, I/O error), the disk does not answer, or room runs short; the store goes
+   *  on trying, and says null when all is well again. */
   onProblem: ((problem: string | null) => void) | null
 
   // ---- reading back, at start: what is stored, without what waits to be written

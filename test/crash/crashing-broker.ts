@@ -34,6 +34,11 @@ export class CrashingBroker implements CrashableBroker {
     return this.#daemon === null ? '' : this.#daemon.stdout + this.#daemon.stderr
   }
 
+  /** Waits until what it has written matches. */
+  async said(pattern: RegExp): Promise<void> {
+    await this.#daemon?.said(pattern)
+  }
+
   get isUp(): boolean {
     return this.#daemon !== null && !this.#isEnding
   }

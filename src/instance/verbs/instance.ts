@@ -6,6 +6,7 @@ import { type LogLevel, logLevels } from '../../observe/log.ts'
 import { readGauges, readTotals } from '../broker-counters.ts'
 import { changedKeys } from '../changed-keys.ts'
 import { controlVerb } from '../control-verb.ts'
+import type { Instance } from '../instance.ts'
 import { instanceConfigShape } from './instance-config-shape.ts'
 import { listenerRow, listenerRowShape } from './listeners.ts'
 import { count } from './shapes.ts'
@@ -36,9 +37,22 @@ export const instanceVerbs = [
       retainedBytes: count,
       queuedMessages: count,
       queuedBytes: count,
+      problem: z.string().nullable().meta({ description: 'Why it cannot do all of its work; null while all is well.' }),
+      store: z
+        .strictObject({
+          pendingBytes: count,
+          fileBytes: count.nullable(),
+          freeBytes: count.nullable().meta({ description: 'On the file system; null when that is not known.' }),
+          recovery: z
+            .string()
+            .nullable()
+            .meta({ description: 'What became of a store that was damaged at the start; null for a whole one.' }),
+        })
+        .nullable()
+        .meta({ description: 'null where nothing is kept.' }),
     }),
     run({ instance }) {
-      const { broker } = instance
+      const { broker, store } = instance
       const { sessions, subscriptions, retainedMessages, retainedBytes, queuedMessages, queuedBytes } =
         readGauges(broker)
       return {
@@ -56,6 +70,16 @@ export const instanceVerbs = [
         retainedBytes,
         queuedMessages,
         queuedBytes,
+        problem: instance.problem,
+        store:
+          store === null
+            ? null
+            : {
+                pendingBytes: store.pendingBytes,
+                fileBytes: store.file?.fileBytes ?? null,
+                freeBytes: store.file?.freeBytes ?? null,
+                recovery: instance.recovery,
+              },
       }
     },
   }),
@@ -79,6 +103,7 @@ export const instanceVerbs = [
           clients: broker.sessions.attachedCount,
           sharedSubscriptions: broker.router.sharedSubscriptionCount,
           uptimeSeconds: instance.uptimeSeconds,
+          ...storeGauges(instance),
         },
         listeners: instance.listeners.map(({ name, counters, connections }) => ({
           name,
@@ -121,3 +146,15 @@ export const instanceVerbs = [
     },
   }),
 ]
+
+/** Nothing where nothing is kept. */
+function storeGauges({ store }: Instance): Record<string, number> {
+  if (store === null) return {}
+  const gauges: Record<string, number> = {
+    storeProblem: store.problem === null ? 0 : 1,
+    storePendingBytes: store.pendingBytes,
+  }
+  if (store.file !== null) gauges.storeFileBytes = store.file.fileBytes
+  if (store.file?.freeBytes != null) gauges.storeFreeBytes = store.file.freeBytes
+  return gauges
+}

@@ -1,0 +1,86 @@
+// A store that runs short of room under the real broker, without a file system of its own: what was taken on is acknowledged, what
+// is new is refused, and what clients take out makes room again.
+import assert from 'node:assert/strict'
+import { existsSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import type { RawClient } from '../kit/raw-client.ts'
+import { publish } from '../kit/wire.ts'
+import { CrashPlace } from './place.ts'
+
+const padding = 'x'.repeat(4000)
+
+async function publishKept(client: RawClient, text: string): Promise<number> {
+  return client.publish({ topic: 'kept', payload: `${text} ${padding}`, qos: 1 })
+}
+
+/** Takes messages and acknowledges them, until nothing has come for a round trip. */
+async function take(client: RawClient): Promise<string[]> {
+  const texts: string[] = []
+  for (;;) {
+    await client.fence()
+    const before = texts.length
+    while (client.unread.length > 0) {
+      const packet = await client.expect('PUBLISH')
+      texts.push(packet.payload.toString().split(' ')[0])
+      client.send(Buffer.from([0x40, 2, packet.packetId! >> 8, packet.packetId! & 0xff]))
+    }
+    if (texts.length === before) return texts
+  }
+}
+
+test('a store at its limit: nobody waits, what is new is refused, and taking messages out makes room', async (t) => {
+  const limits = { queueMessages: 100_000, queueBytes: '64MiB', storeBytes: '2MiB' }
+  const place = new CrashPlace(t, { limits })
+  await place.broker.start()
+  const { client: absent } = await place.client({ clientId: 'absent' })
+  await absent.subscribe(['kept'], { qos: 1 })
+  absent.destroy()
+  const { client: publisher } = await place.client()
+  const acknowledged: string[] = []
+  for (;;) {
+    const text = String(acknowledged.length)
+    const reasonCode = await publishKept(publisher, text)
+    if (reasonCode === 0x97) break
+    assert.equal(reasonCode, 0)
+    acknowledged.push(text)
+    assert.ok(acknowledged.length < 2000, 'no end to 2 MiB')
+  }
+  assert.match(place.broker.output, /no space left for the store.*limits\.storeBytes/)
+  const { client: old } = await place.client({}, 4)
+  old.send(publish({ level: 4, topic: 'kept', payload: 'x', qos: 1, packetId: 1 }))
+  await old.expectClosed()
+  const stranger = await place.connect()
+  await assert.rejects(stranger.handshake({ clientId: 'new', properties: [[0x11, 3600]], cleanStart: true }))
+
+  // Whoever has a Session may come and take what is his.
+  const { client: back, isPresent } = await place.client({ clientId: 'absent' })
+  assert.equal(isPresent, true)
+  assert.deepEqual(await take(back), acknowledged)
+  await place.broker.said(/the store works again/)
+  assert.equal(await publishKept(publisher, 'again'), 0)
+  assert.deepEqual(await take(back), ['again'])
+})
+
+test('a store file that is removed under the broker is written anew, and nothing acknowledged is lost', async (t) => {
+  const place = new CrashPlace(t)
+  await place.broker.start()
+  const { client: absent } = await place.client({ clientId: 'absent' })
+  await absent.subscribe(['kept'], { qos: 1 })
+  absent.destroy()
+  const { client: publisher } = await place.client()
+  assert.equal(await publishKept(publisher, 'before'), 0)
+  const folder = join(place.broker.dataFolder, 'default', 'store')
+  const file = join(folder, 'store.mdb')
+  rmSync(folder, { recursive: true })
+  const endAtMs = performance.now() + 15_000
+  while (!existsSync(file)) {
+    assert.ok(performance.now() < endAtMs, 'the file does not come back')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  assert.equal(await publishKept(publisher, 'after'), 0)
+  await place.kill()
+  await place.broker.start()
+  const { client: back } = await place.client({ clientId: 'absent' })
+  assert.deepEqual(await take(back), ['before', 'after'])
+})
