@@ -171,22 +171,29 @@ export async function applyMember(
 async function showInstance(context: AdminContext, name: string): Promise<object> {
   const member = memberOf(context, name)
   const status = context.fleet.memberStatus(name)
-  const { isolation, pool, start, after, restart, dataDir, template, file: source, config } = member
+  const { isolation, dataDir, template, file: source } = member
   return {
     ...status,
-    counts: status?.phase === 'ready' ? await context.fleet.call(name, 'instance.show', {}) : null,
+    counts: status?.phase === 'ready' ? await countsOf(context, name) : null,
     isolation,
-    pool,
-    start,
-    after,
-    restart,
     dataDir,
     logFile: context.logFileOf(member),
     template,
     file: source === unsavedFile ? null : source,
     isSaved: context.changes.isSaved(name),
-    config,
+    config: describeMember(member),
   }
+}
+
+/** What only the instance knows; the rest stands in its status already. */
+async function countsOf({ fleet }: AdminContext, name: string): Promise<object> {
+  const {
+    name: _,
+    phase,
+    listeners,
+    ...counts
+  } = (await fleet.call(name, 'instance.show', {})) as Record<string, unknown>
+  return counts
 }
 
 async function createInstance(

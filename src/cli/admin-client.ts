@@ -125,8 +125,10 @@ function errorOf(value: unknown): OperatorError {
     )
     return Object.assign(new OperatorError(code, detail), { findings: errors })
   }
+  // Which parameter it was tells something where a value is wrong, and nothing where the thing that it names is meant.
+  const isOfThing = code.startsWith('no-such-') || code.endsWith('-exists')
   return new OperatorError(code, detail, {
-    ...(key === null ? {} : { place: { key } }),
+    ...(key === null || isOfThing ? {} : { place: { key } }),
     ...(fix === null ? {} : { fix }),
   })
 }

@@ -45,12 +45,17 @@ export function printChanges(changes: readonly FleetChange[], flags: AdminFlags)
 }
 
 function printChange({ name, kind, keys, reason }: FleetChange): void {
-  const meaning = kind === 'next-start' ? 'waits for its next start' : kind
-  printLine(escapeText(`${name ?? 'the daemon'}: ${meaning}${reason === null ? '' : `: ${reason}`}`))
+  if (name === null) printLine(`the daemon: ${describeDaemon(kind, keys)}`)
+  else printLine(escapeText(`${name}: ${kind}${reason === null ? '' : `: ${reason}`}`))
   const width = keys.some((one) => one.kind === 'next-start') ? 'next-start'.length : 8
   for (const { key, kind: keyKind, from, to } of keys) {
     printLine(`  ${keyKind.padEnd(width)}  ${escapeText(key)}: ${shown(from)} -> ${shown(to)}`)
   }
+}
+
+function describeDaemon(kind: FleetChange['kind'], keys: FleetChange['keys']): string {
+  if (kind !== 'next-start') return kind
+  return keys.some((key) => key.kind === 'hot') ? 'hot, the rest at its next start' : 'waits for its next start'
 }
 
 function shown(value: unknown): string {

@@ -6,6 +6,7 @@ import { createSystemClock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { escapeText } from '../observe/log.ts'
 import { printJson, printLine } from './admin-command.ts'
+import { counted } from './counted.ts'
 import { addInstanceCommand } from './instance-option.ts'
 import { createProgressLine } from './progress.ts'
 import { addStoreOptions, runTask } from './store.ts'
@@ -21,7 +22,7 @@ export function registerBackup(program: Command): void {
     addInstanceCommand(
       program,
       'backup <file>',
-      'write all that an instance keeps on disk to a new file, while it runs',
+      'write all that an instance keeps on disk to a new file, whether it runs or not',
     ),
   ).action(backup)
 }
@@ -87,5 +88,5 @@ async function restore(file: string, flags: StoreFlags & { yes?: true }): Promis
 }
 
 function describe({ sessions, messages, retained }: Record<string, number>): string {
-  return `${sessions} sessions, ${messages} messages, ${retained} retained`
+  return `${counted(sessions, 'session')}, ${counted(messages, 'message')}, ${retained} retained`
 }

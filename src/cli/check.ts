@@ -4,6 +4,7 @@ import { OperatorError } from '../base/errors.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
 import type { LoadedFleet } from '../config/load-fleet.ts'
 import { addConfigOptions } from './config-options.ts'
+import { counted } from './counted.ts'
 import { exitCodes } from './exit-codes.ts'
 import type { ConfigOptions } from './read-config.ts'
 import { describeLine, findingsOf } from './report-error.ts'
@@ -97,8 +98,4 @@ async function askHost(loaded: LoadedFleet): Promise<{ errors: OperatorError[]; 
 
 function plainFinding({ code, message, fix, place }: OperatorError): object {
   return { code, message, fix, ...place }
-}
-
-function counted(count: number, what: string): string {
-  return `${count} ${what}${count === 1 ? '' : 's'}`
 }

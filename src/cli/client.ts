@@ -1,8 +1,9 @@
 // `atoll client …`: who is connected, over whatever kind of socket.
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { escapeText } from '../observe/log.ts'
-import { openAdmin, printJson, printLine } from './admin-command.ts'
+import { openAdmin } from './admin-command.ts'
 import { addInstanceCommand, type InstanceFlags, oneInstance } from './instance-option.ts'
+import { oneByOne } from './one-by-one.ts'
 import { addListCommand, type ListFlags, printList } from './paged-list.ts'
 import { printRow } from './print-row.ts'
 
@@ -21,7 +22,7 @@ export function registerClient(program: Command): void {
     .option('--prefix <text>', 'only those whose client identifier begins so')
     .option('--username <name>', 'only those of this user')
     .option('--connected', 'only those that are connected')
-    .option('--disconnected', 'only those that are not')
+    .addOption(new Option('--disconnected', 'only those that are not').conflicts('connected'))
     .action((flags: ClientListFlags) => {
       const { listener, prefix, username, connected, disconnected } = flags
       const params = { listener, prefix, username, connected: connected ?? (disconnected ? false : undefined) }
@@ -56,11 +57,11 @@ export function registerClient(program: Command): void {
   ).action(async (clientIds: string[], flags: InstanceFlags) => {
     const admin = openAdmin(flags)
     const instance = await oneInstance(admin, flags)
-    const results = []
-    for (const clientId of clientIds) {
-      results.push(await admin.call('clients.disconnect', { instance, params: { clientId } }))
-      if (!flags.json) printLine(`${escapeText(clientId)} disconnected`)
-    }
-    if (flags.json) printJson(results)
+    await oneByOne(
+      clientIds,
+      flags,
+      (clientId) => admin.call('clients.disconnect', { instance, params: { clientId } }),
+      (clientId) => `${escapeText(clientId)} disconnected`,
+    )
   })
 }

@@ -123,7 +123,7 @@ export class FleetDaemon implements ForegroundDaemon {
     }
     const file = supervisor.config.files[0]
     const rejected = changes.flatMap(({ name, kind }) => (kind === 'rejected' ? [name] : []))
-    const changed = changes.filter(({ kind }) => kind !== 'rejected' && kind !== 'unchanged').length
+    const changed = changes.filter(isDone).length
     if (rejected.length === 0) {
       log.info('configuration reloaded', { file, changed })
       return `${this.status}, configuration reloaded`
@@ -152,6 +152,11 @@ const namesShown = 10
 function listed(names: readonly (string | null)[]): string {
   const more = names.length - namesShown
   return names.slice(0, namesShown).join(' ') + (more > 0 ? ` and ${more} more` : '')
+}
+
+function isDone({ kind, keys }: FleetChange): boolean {
+  if (kind === 'next-start') return keys.some((key) => key.kind === 'hot')
+  return kind !== 'rejected' && kind !== 'unchanged'
 }
 
 function logChange({ name, kind, keys, reason }: FleetChange, isOnly: boolean, log: Log): void {

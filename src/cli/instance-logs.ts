@@ -2,6 +2,7 @@
 // with the name of the instance.
 import { closeSync, existsSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
 import { setTimeout as wait } from 'node:timers/promises'
+import { safeJson } from '../admin/safe-json.ts'
 import { OperatorError } from '../base/errors.ts'
 import { escapeText } from '../observe/log.ts'
 import { printLine } from './admin-command.ts'
@@ -17,6 +18,7 @@ export async function printLogs(
   files: readonly { name: string; file: string | null }[],
   lastLines: number,
   isFollowing: boolean,
+  isJson: boolean,
 ): Promise<void> {
   const tails = files.map(({ name, file }) => {
     if (file === null) {
@@ -24,7 +26,12 @@ export async function printLogs(
         fix: 'look where that goes, as with journalctl',
       })
     }
-    return new Tail(file, files.length > 1 ? `${name} ` : '')
+    // The log has escaped what peers sent; a backslash stays as it is.
+    const print = (line: string) =>
+      isJson
+        ? printLine(safeJson({ instance: name, line }))
+        : printLine((files.length > 1 ? `${name} ` : '') + escapeText(line).replaceAll('\\\\', '\\'))
+    return new Tail(file, print)
   })
   for (const tail of tails) tail.printLast(lastLines)
   while (isFollowing) {
@@ -35,15 +42,15 @@ export async function printLogs(
 
 class Tail {
   readonly #file: string
-  readonly #prefix: string
+  readonly #print: (line: string) => void
   #descriptor: number | null = null
   #position = 0
   #partial = ''
   #decoder = new TextDecoder()
 
-  constructor(file: string, prefix: string) {
+  constructor(file: string, print: (line: string) => void) {
     this.#file = file
-    this.#prefix = prefix
+    this.#print = print
   }
 
   printLast(count: number): void {
@@ -112,10 +119,5 @@ class Tail {
   #read(position: number, length: number): Buffer {
     const bytes = Buffer.alloc(length)
     return bytes.subarray(0, readSync(this.#descriptor!, bytes, 0, length, position))
-  }
-
-  #print(line: string): void {
-    // The log has escaped what peers sent; a backslash stays as it is.
-    printLine(this.#prefix + escapeText(line).replaceAll('\\\\', '\\'))
   }
 }

@@ -1,5 +1,5 @@
 // `-i NAME`: whose listeners, clients, sessions … a command is about.
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { OperatorError } from '../base/errors.ts'
 import type { MemberStatus } from '../fleet/fleet.ts'
 import type { AdminClient } from './admin-client.ts'
@@ -13,9 +13,14 @@ export interface InstanceFlags extends AdminFlags {
 export function addInstanceCommand(group: Command, usage: string, description: string): Command {
   return addAdminOptions(group.command(usage))
     .description(description)
-    .addOption(
-      new Option('-i, --instance <name>', 'instance, not needed when there is one; lists take * and ? as well'),
-    )
+    .option('-i, --instance <name>', 'instance; not needed when there is only one')
+}
+
+/** Of a command that lists what several instances have. */
+export function addInstancesCommand(group: Command, usage: string, description: string): Command {
+  return addAdminOptions(group.command(usage))
+    .description(description)
+    .option('-i, --instance <name>', 'only of this instance; the name may hold * and ?')
 }
 
 /** The one that is meant. @throws OperatorError when there are several and none was named */

@@ -9,6 +9,8 @@ import type { AdminClient } from './admin-client.ts'
 import { type AdminFlags, addAdminOptions, openAdmin, printJson, printLine } from './admin-command.ts'
 import { exitCodes } from './exit-codes.ts'
 import { instanceLogLevelDescription, setInstanceLogLevel } from './loglevel.ts'
+import { oneByOne } from './one-by-one.ts'
+import { readableTimes } from './readable-times.ts'
 import { reportError } from './report-error.ts'
 import { selectNames } from './select-names.ts'
 import { UsageError } from './usage-error.ts'
@@ -67,7 +69,7 @@ export function registerInstance(program: Command): void {
     .action((words: string[], flags: SelectFlags) =>
       setInstanceLogLevel(words, flags, (names) => chosen(openAdmin(flags), names, flags)),
     )
-  add('logs <name...>', 'print the log of instances')
+  add('logs <name...>', 'print the log of instances; with --json an object with instance and line for each line')
     .option('-f, --follow', 'go on with what is written from now on')
     .option('-n, --lines <number>', 'so many of the last lines', wholeNumber(0, 1_000_000), 20)
     .action(logs)
@@ -95,9 +97,9 @@ async function selectOrAll(admin: AdminClient, patterns: readonly string[]): Pro
 }
 
 async function show(name: string, flags: AdminFlags): Promise<void> {
-  const shown = await openAdmin(flags).call('instances.show', { instance: name })
+  const shown = await openAdmin(flags).call<object>('instances.show', { instance: name })
   if (flags.json) printJson(shown)
-  else await printYaml(shown)
+  else await printYaml(Object.fromEntries(readableTimes(shown)))
 }
 
 async function create(
@@ -138,15 +140,13 @@ async function remove(patterns: string[], flags: AdminFlags & { purge?: true; ye
   const { confirm } = await import('./confirm.ts')
   const what = names.length === 1 ? `the instance ${names[0]}` : `the instances ${names.join(', ')}`
   await confirm(`delete ${what}${flags.purge ? ' and all data' : ''}`, flags.yes ?? false)
-  const results = []
-  for (const name of names) {
-    const params = { purge: flags.purge ?? false }
-    const result = await admin.call<{ dataDir: string }>('instances.delete', { instance: name, params })
-    results.push(result)
-    if (!flags.json)
-      printLine(`${name} deleted${flags.purge ? '' : `, its data is kept in ${escapeText(result.dataDir)}`}`)
-  }
-  if (flags.json) printJson(results)
+  const params = { purge: flags.purge ?? false }
+  await oneByOne(
+    names,
+    flags,
+    (name) => admin.call<{ dataDir: string }>('instances.delete', { instance: name, params }),
+    (name, { dataDir }) => `${name} deleted${flags.purge ? '' : `, its data is kept in ${escapeText(dataDir)}`}`,
+  )
 }
 
 async function exportOne(
@@ -186,9 +186,11 @@ async function importFile(
   const admin = openAdmin(flags)
   const states: MemberStatus[] = []
   for (const [name, settings] of instances) {
+    const isRenamed = flags.name !== undefined && flags.name !== name
     const params = {
       name: flags.name ?? name,
-      settings,
+      // Under another name it has folders of its own.
+      settings: isRenamed ? { ...(settings as object), dataDir: undefined, logDir: undefined } : settings,
       save: flags.save ?? false,
       data: flags.withData ? resolve(`${file}.data`) : null,
     }
@@ -223,7 +225,7 @@ async function logs(patterns: string[], flags: AdminFlags & { follow?: true; lin
     const { logFile } = await admin.call<{ logFile: string | null }>('instances.show', { instance: name })
     files.push({ name, file: logFile })
   }
-  await printLogs(files, flags.lines, flags.follow ?? false)
+  await printLogs(files, flags.lines, flags.follow ?? false, flags.json ?? false)
 }
 
 async function chosen(admin: AdminClient, names: readonly string[], flags: SelectFlags): Promise<MemberStatus[]> {

@@ -1,8 +1,17 @@
 // `atoll listener …`: the listeners of running instances.
 import type { Command } from 'commander'
+import { OperatorError } from '../base/errors.ts'
 import type { ListenerStatus } from '../fleet/fleet.ts'
 import { type AdminFlags, openAdmin, printJson, printLine, printTable } from './admin-command.ts'
-import { addInstanceCommand, type InstanceFlags, oneInstance, someInstances } from './instance-option.ts'
+import { counted } from './counted.ts'
+import {
+  addInstanceCommand,
+  addInstancesCommand,
+  type InstanceFlags,
+  oneInstance,
+  someInstances,
+} from './instance-option.ts'
+import { oneByOne } from './one-by-one.ts'
 import { formatPairs } from './table.ts'
 import { readArguments } from './usage-error.ts'
 
@@ -38,7 +47,7 @@ export function registerListener(program: Command): void {
     .description('list, start, stop and delete listeners while the broker runs')
   const add = (usage: string, description: string) => addInstanceCommand(listener, usage, description)
 
-  add('list', 'list the listeners of all instances, or of those of -i').action(list)
+  addInstancesCommand(listener, 'list', 'list the listeners of all instances').action(list)
   add('show <name>', 'show one listener').action(show)
   const start = add(
     'start <words...>',
@@ -88,7 +97,7 @@ async function startOne(
   }
   const admin = openAdmin(flags)
   const instance = await oneInstance(admin, flags)
-  const started = await admin.call<ListenerDetails>('listeners.start', { instance, params })
+  const started = await admin.call<ListenerDetails>('listeners.start', { instance, params }).catch(withOwnFix)
   if (flags.json) printJson(started)
   else printLine(`${started.name} ${started.phase} ${started.address}`)
 }
@@ -100,18 +109,24 @@ async function end(
 ): Promise<void> {
   const admin = openAdmin(flags)
   const instance = await oneInstance(admin, flags)
-  const ended = []
-  for (const name of names) {
+  const act = (name: string) => {
     const params = { name, connections: flags.disconnect ?? false }
-    const result = await admin.call<EndedListener>(`listeners.${verb}`, { instance, params })
-    ended.push(result)
-    if (flags.json) continue
-    const count = flags.disconnect ? result.disconnected : result.connections
-    const what = `${count} ${count === 1 ? 'connection' : 'connections'} ${flags.disconnect ? 'ended' : 'left open'}`
-    printLine(`${name} ${verb === 'stop' ? 'stopped' : 'deleted'}${count > 0 ? `, ${what}` : ''}`)
-    if (result.isDescribed) printLine('the configuration describes it: it comes back with the next reload')
+    return admin.call<EndedListener>(`listeners.${verb}`, { instance, params })
   }
-  if (flags.json) printJson(ended)
+  await oneByOne(names, flags, act, (name, result) => {
+    const count = flags.disconnect ? result.disconnected : result.connections
+    const what = `${counted(count, 'connection')} ${flags.disconnect ? 'ended' : 'left open'}`
+    const line = `${name} ${verb === 'stop' ? 'stopped' : 'deleted'}${count > 0 ? `, ${what}` : ''}`
+    return result.isDescribed ? `${line}\nthe configuration describes it: it comes back with the next reload` : line
+  })
+}
+
+/** What a file would call `listeners.NAME.anonymous` is an option here. */
+function withOwnFix(error: unknown): never {
+  if (!(error instanceof OperatorError) || error.code !== 'needs-authentication') throw error
+  const { code, message, place } = error
+  const fix = 'set auth.passwords of the instance, or give --anonymous true to let everyone in'
+  throw new OperatorError(code, message, { place: place ?? undefined, fix })
 }
 
 interface EndedListener extends ListenerRow {

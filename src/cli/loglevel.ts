@@ -4,7 +4,7 @@ import { closestName } from '../config/closest-name.ts'
 import type { MemberStatus } from '../fleet/fleet.ts'
 import { type LogLevel, logLevels } from '../observe/log.ts'
 import { type AdminFlags, addAdminOptions, openAdmin, printJson, printLine } from './admin-command.ts'
-import { reportError } from './report-error.ts'
+import { oneByOne } from './one-by-one.ts'
 import { UsageError } from './usage-error.ts'
 
 interface Answer {
@@ -37,17 +37,12 @@ export async function setInstanceLogLevel(
 ): Promise<void> {
   const params = { level: readLevel(words.at(-1)!) }
   const admin = openAdmin(flags)
-  const results: { name: string; level: LogLevel }[] = []
-  for (const { name } of await choose(words.slice(0, -1))) {
-    try {
-      const { level } = await admin.call<Answer>('instance.loglevel', { instance: name, params })
-      results.push({ name, level })
-      if (!flags.json) printLine(`${name} logs at ${level}`)
-    } catch (error) {
-      process.exitCode = reportError(error)
-    }
+  const names = (await choose(words.slice(0, -1))).map(({ name }) => name)
+  const act = async (name: string) => {
+    const { level } = await admin.call<Answer>('instance.loglevel', { instance: name, params })
+    return { name, level }
   }
-  if (flags.json) printJson(results)
+  await oneByOne(names, flags, act, (name, { level }) => `${name} logs at ${level}`)
 }
 
 /** @throws UsageError */

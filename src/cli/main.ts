@@ -2,7 +2,7 @@
 // The command `atoll`. Each command stands in a file of its own, which is loaded only when it is wanted.
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, Help } from 'commander'
 import { exitCodes } from './exit-codes.ts'
 
 /** Every command in the order of the help, and how it adds itself to the program. */
@@ -38,6 +38,7 @@ for (const stream of [process.stdout, process.stderr]) {
   })
 }
 
+const plainHelp = new Help()
 const program = new Command('atoll')
   .description('An MQTT broker for one host: UNIX sockets first class, strict and fast')
   .version(versionOfPackage(), '-V, --version', 'print the version')
@@ -46,6 +47,15 @@ const program = new Command('atoll')
   .exitOverride()
   // As all other errors begin, and handed down to every command.
   .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'atoll: ')) })
+  .configureHelp({
+    // Every command takes options, so that the list need not say so.
+    subcommandTerm(command) {
+      const words = command.commands.length > 0 ? '<command>' : command.usage().replace(/\[options\] ?/, '')
+      return `${command.name()} ${words}`.trimEnd()
+    },
+    // An empty list as the default of what can be repeated says nothing.
+    optionDescription: (option) => plainHelp.optionDescription(option).replace(' (default: [])', ''),
+  })
 
 try {
   const called = commands.find(([name]) => name === process.argv[2])

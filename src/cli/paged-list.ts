@@ -1,7 +1,7 @@
 // Long lists of several instances: page after page, up to a limit of rows that the caller can see and change.
 import type { Command } from 'commander'
 import { openAdmin, printJson, printTable } from './admin-command.ts'
-import { addInstanceCommand, type InstanceFlags, someInstances } from './instance-option.ts'
+import { addInstancesCommand, type InstanceFlags, someInstances } from './instance-option.ts'
 import type { Cell } from './table.ts'
 import { wholeNumber } from './whole-number.ts'
 
@@ -21,7 +21,7 @@ const defaultRows = 1000
 const rowsLimit = 999_999_999
 
 export function addListCommand(group: Command, description: string): Command {
-  return addInstanceCommand(group, 'list', description).option(
+  return addInstancesCommand(group, 'list', description).option(
     '--limit <rows>',
     'print at most so many rows; 0 for all',
     wholeNumber(0, rowsLimit),
@@ -65,5 +65,5 @@ export async function printList(
       rows.map((row) => [row.instance as string, ...columns.map(([, field]) => row[field] as Cell)]),
     )
   }
-  if (isCut) process.stderr.write(`atoll: there are more than ${limit} rows; see --limit\n`)
+  if (isCut) process.stderr.write(`atoll: the list ends at ${limit} rows, and there may be more; see --limit\n`)
 }

@@ -4,7 +4,14 @@ import { escapeText } from '../observe/log.ts'
 import { type ExitCode, exitCodes } from './exit-codes.ts'
 
 const alreadyRunningCodes = ['port-in-use', 'socket-in-use', 'directory-locked']
-const usageCodes = ['usage', 'bad-parameters', 'user-name-invalid']
+const usageCodes = [
+  'usage',
+  'bad-parameters',
+  'user-name-invalid',
+  'address-invalid',
+  'address-unsupported',
+  'not-applicable',
+]
 const notRunningCodes = ['daemon-not-running', 'not-running']
 
 /** One line for each finding, so that editors and scripts can read `file:line:column`. */

@@ -1,9 +1,10 @@
 // `atoll session …`: what the broker keeps for clients, connected or not.
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { escapeText } from '../observe/log.ts'
-import { openAdmin, printJson, printLine } from './admin-command.ts'
+import { openAdmin } from './admin-command.ts'
 import { confirm } from './confirm.ts'
 import { addInstanceCommand, type InstanceFlags, oneInstance } from './instance-option.ts'
+import { oneByOne } from './one-by-one.ts'
 import { addListCommand, type ListFlags, printList } from './paged-list.ts'
 import { printRow } from './print-row.ts'
 
@@ -18,7 +19,7 @@ export function registerSession(program: Command): void {
   addListCommand(session, 'list sessions, connected or not')
     .option('--prefix <text>', 'only those whose client identifier begins so')
     .option('--connected', 'only those with a connection')
-    .option('--disconnected', 'only those without')
+    .addOption(new Option('--disconnected', 'only those without').conflicts('connected'))
     .action((flags: SessionListFlags) => {
       const { prefix, connected, disconnected } = flags
       return printList(
@@ -50,11 +51,11 @@ export function registerSession(program: Command): void {
       const admin = openAdmin(flags)
       const instance = await oneInstance(admin, flags)
       await confirm(`delete the sessions of ${clientIds.join(', ')}`, flags.yes ?? false)
-      const results = []
-      for (const clientId of clientIds) {
-        results.push(await admin.call('sessions.delete', { instance, params: { clientId } }))
-        if (!flags.json) printLine(`${escapeText(clientId)} deleted`)
-      }
-      if (flags.json) printJson(results)
+      await oneByOne(
+        clientIds,
+        flags,
+        (clientId) => admin.call('sessions.delete', { instance, params: { clientId } }),
+        (clientId) => `${escapeText(clientId)} deleted`,
+      )
     })
 }

@@ -100,7 +100,11 @@ test('instance show, stop, start, restart: by name, by pattern, all', async (t) 
   const place = await fleet(t)
   const other = await place.socketClient('b')
   assert.match(await place.text('instance', 'show', 'a'), /^name: a\n[\s\S]*template: small\n/)
-  assert.equal((await place.json('instance', 'show', 'a')).counts.connections, 0)
+  assert.match(await place.text('instance', 'show', 'a'), /\nreadySince: \d{4}-\d\d-\d\dT[\s\S]*\n {6}mode: "0660"\n/)
+  const shown = await place.json('instance', 'show', 'a')
+  assert.deepEqual([shown.counts.connections, typeof shown.readySinceMs], [0, 'number'])
+  // The same form as in a file.
+  assert.equal(shown.config.limits.memory, '512MiB')
   assert.equal(await place.text('instance', 'stop', 'a', '--wait'), 'a stopped\n')
   assert.ok(!existsSync(place.path('a.sock')))
   assert.equal((await place.run('client', 'list', '-i', 'a')).code, 4)
@@ -197,6 +201,7 @@ test('what the daemon itself takes at its next start only is shown, and its log 
     reason: null,
   })
   await daemon.said(/a change waits for the next start of the daemon key=admin\.mode running=0600 wanted=0660/)
+  await daemon.said(/configuration reloaded file=\S+ changed=0\n/)
   assert.equal(statSync(place.path('run/admin.sock')).mode & 0o777, 0o600)
   place.describe({ defaults: { log: { level: 'warn' } }, log: { level: 'debug' } })
   assert.match(await place.text('apply'), /\nthe daemon: hot\n {2}hot {7}log\.level: "info" -> "debug"\n$/)
@@ -312,6 +317,11 @@ test('a listener comes, is used, stops, starts and goes; what is saved survives 
   const failing = await place.run('listener', 'start', '-i', 'a', `unix://${place.configFile}`, '--save')
   assert.equal(failing.code, 1)
   assert.match(failing.stderr, /^atoll: address: at \S+ is a regular file/)
+  for (const wrong of ['mode=999', 'maxConnections=x', 'adress=x']) {
+    assert.equal((await place.run('listener', 'start', '-i', 'a', `unix://${extra}`, wrong)).code, 64, wrong)
+  }
+  const open = await place.run('listener', 'start', '-i', 'a', 'tcp://0.0.0.0:1883')
+  assert.deepEqual([open.code, open.stderr.includes('give --anonymous true')], [1, true], open.stderr)
 
   const name = saved.name as string
   assert.match(await place.text('listener', 'show', '-i', 'a', name), /\nmode +0600\n/)
@@ -346,7 +356,13 @@ test('a listener comes, is used, stops, starts and goes; what is saved survives 
   )
   assert.ok(!existsSync(place.path('atoll.saved.yaml')))
   assert.match(await place.text('listener', 'delete', '-i', 'a', 'local'), /comes back with the next reload/)
-  assert.equal((await place.run('listener', 'delete', '-i', 'a', 'nope')).code, 5)
+  // One name that is wrong keeps the others neither from it nor from being told.
+  await place.text('listener', 'start', '-i', 'a', `unix://${path}`, '--name', 'x')
+  const partly = await place.run('listener', 'delete', '-i', 'a', 'nope', 'x', '--json')
+  assert.deepEqual(
+    [partly.code, partly.stderr, JSON.parse(partly.stdout).map(({ name }: { name: string }) => name)],
+    [5, 'atoll: there is no listener "nope"\n', ['x']],
+  )
 })
 
 test('clients, sessions, subscriptions and retained messages, whatever clients call themselves', async (t) => {
@@ -363,7 +379,11 @@ test('clients, sessions, subscriptions and retained messages, whatever clients c
   const [listed] = await place.json('client', 'list', '-i', 'a', '--connected', '--listener', 'local')
   assert.deepEqual([listed.instance, listed.clientId, listed.isConnected], ['a', clientId, true])
   assert.deepEqual(await place.json('client', 'list', '--disconnected'), [])
-  assert.match(await place.text('client', 'show', '-i', 'a', clientId), /\ntransport +unix\n/)
+  assert.match(
+    await place.text('client', 'show', '-i', 'a', clientId),
+    /\nconnectedSince +\d{4}-\S+Z\n[\s\S]*\ntransport +unix\n/,
+  )
+  assert.equal((await place.run('client', 'list', '--connected', '--disconnected')).code, 64)
   assert.equal((await place.json('client', 'show', '-i', 'a', clientId)).clientId, clientId)
   assert.match(await place.text('session', 'list', '-i', 'a'), /\na +x\\u001b/)
   assert.equal((await place.json('session', 'show', '-i', 'a', clientId)).subscriptions, 1)
@@ -414,6 +434,12 @@ test('instances are created, cloned, exported, imported and deleted, and the sav
 
   const [imported] = await place.json('instance', 'import', 'c.yaml', '--save')
   assert.deepEqual([imported.name, imported.phase], ['c', 'ready'])
+  await place.text('instance', 'delete', 'c', '--yes')
+  place.write('c.yaml', place.read('c.yaml').replaceAll('/c.sock', '/other.sock'))
+  const [other] = await place.json('instance', 'import', 'c.yaml', '--name', 'other')
+  assert.equal((await place.json('instance', 'show', other.name)).dataDir, place.path('data/other'))
+  place.write('c.yaml', place.read('c.yaml').replaceAll('/other.sock', '/c.sock'))
+  await place.text('instance', 'import', 'c.yaml', '--save')
   await client.fence()
   await place.text('stop')
   await place.serve()
@@ -427,6 +453,11 @@ test('logs are printed from their files, and followed when those are turned over
   assert.match(printed, /^[^\n]+\n$/)
   assert.match(await place.text('instance', 'logs', 'a', 'b', '-n', '1'), /^a .*\nb .*\n$/)
   assert.equal(await place.text('instance', 'logs', 'a', '-n', '0'), '')
+  assert.deepEqual(JSON.parse(await place.text('instance', 'logs', 'a', '-n', '1', '--json')), {
+    instance: 'a',
+    line: printed.trimEnd(),
+  })
+  assert.equal((await place.run('instance', 'logs', 'a', '-n', 'x')).code, 64)
   await place.text('instance', 'restart', 'a')
   assert.match(await place.text('instance', 'logs', 'a', '-n', '100'), /ready.*\n[\s\S]*stopped.*\n[\s\S]*ready/)
 
