@@ -17,6 +17,8 @@ const overflowFlag = 4
 const bigDataFlag = 1
 const deepestTree = 64
 const mostFindings = 20
+/** Of a file of which the first pages say nothing. */
+const pagesToLookAt = 4096
 /** Pages that are read before the loop may do something else. */
 const pagesPerTurn = 32
 
@@ -49,6 +51,7 @@ export class LmdbFile {
   readonly #lastPage: number
   readonly #main: Tree | null
   readonly #freeTree: Tree | null
+  readonly #transaction: number
   readonly #pages: Uint8Array
   #pagesRead = 0
   #pagesUsed = 0
@@ -67,6 +70,7 @@ export class LmdbFile {
     this.#lastPage = meta?.lastPage ?? Math.max(0, Math.floor(this.#sizeBytes / this.#pageBytes) - 1)
     this.#main = meta?.main ?? null
     this.#freeTree = meta?.free ?? null
+    this.#transaction = meta?.transaction ?? 0
     this.entries = meta?.main.entries ?? null
     this.#pages = new Uint8Array(Math.max(2, Math.ceil(this.#sizeBytes / this.#pageBytes)))
     if (meta !== null) {
@@ -75,16 +79,30 @@ export class LmdbFile {
       if (metas.length < 2) this.#find('one of the two pages that tell where the data begins is damaged')
     } else {
       this.#find('both pages that tell where the data begins are damaged')
-      this.kind = this.#sizeBytes < 512 || this.#hasPages() ? 'headless' : 'foreign'
+      this.kind = this.#sizeBytes < 512 || this.#hasPages() || this.#isBlank() ? 'headless' : 'foreign'
     }
   }
 
   /**
-   * The records that can be reached from the newest root; what cannot be read is left out and goes into `findings`.
+   * The records that can be reached from the newest root; what cannot be read is left out and goes into `findings`, and so do
+   * signs of a page that is whole but older than those around it, as a power cut may leave it.
    */
   async *records(): AsyncGenerator<RawRecord> {
-    if (this.#main?.root == null) return
-    yield* this.#walk(this.#main.root, 0)
+    let previous: Buffer | null = null
+    let count = 0
+    let disordered = 0
+    if (this.#main?.root != null) {
+      for await (const record of this.#walk(this.#main.root, 0, this.#transaction)) {
+        count++
+        if (previous !== null && previous.compare(record.key) >= 0) disordered++
+        previous = record.key
+        yield record
+      }
+    }
+    if (disordered > 0) this.#find(`${disordered} records in the wrong order`)
+    if (this.entries !== null && this.entries !== count) {
+      this.#find(`the file should hold ${this.entries} records, and ${count} were found`)
+    }
   }
 
   /**
@@ -93,7 +111,7 @@ export class LmdbFile {
   async checkFreeList(): Promise<void> {
     if (this.#freeTree?.root == null) return
     const free: [first: number, count: number][] = []
-    for await (const { value } of this.#walk(this.#freeTree.root, 0)) {
+    for await (const { value } of this.#walk(this.#freeTree.root, 0, this.#transaction)) {
       // The number of entries, then page numbers; a negative entry says how many pages the next one stands for, 0 is a gap.
       const end = value.length < 8 ? 0 : Math.min(value.length, 8 + 8 * Number(value.readBigInt64LE(0)))
       let count = 1
@@ -151,7 +169,8 @@ export class LmdbFile {
     closeSync(this.#descriptor)
   }
 
-  async *#walk(number: number, depth: number): AsyncGenerator<RawRecord> {
+  /** @param transaction of what leads to the page: it was written anew with it, so the page cannot be newer */
+  async *#walk(number: number, depth: number, transaction: number): AsyncGenerator<RawRecord> {
     if (++this.#pagesRead % pagesPerTurn === 0) await setImmediate()
     if (depth > deepestTree) return this.#find(`page ${number} lies too deep`)
     const page = this.#take(number, 1)
@@ -159,18 +178,19 @@ export class LmdbFile {
     const flags = page.readUInt16LE(18)
     const nodes = flags === branchFlag || flags === leafFlag ? nodesOf(page) : null
     if (nodes === null) return this.#find(`page ${number} is damaged`)
-    let previous: Buffer | null = null
+    const ownTransaction = Number(page.readBigUInt64LE(8))
+    if (ownTransaction > transaction) this.#find(`page ${number} is newer than what leads to it`)
     for (const node of nodes) {
       if (flags === branchFlag) {
-        yield* this.#walk(page.readUInt32LE(node) + page.readUInt16LE(node + 4) * 0x1_0000_0000, depth + 1)
+        yield* this.#walk(
+          page.readUInt32LE(node) + page.readUInt16LE(node + 4) * 0x1_0000_0000,
+          depth + 1,
+          ownTransaction,
+        )
         continue
       }
       const record = this.#leafRecord(page, node, true)
-      if (record === null) continue
-      // Page numbers of the list of free pages sort as integers do; they come in a tree of their own, with keys of 8 bytes.
-      if (previous !== null && previous.equals(record.key)) this.#find(`page ${number} holds a key twice`)
-      previous = record.key
-      yield record
+      if (record !== null) yield record
     }
   }
 
@@ -248,9 +268,19 @@ export class LmdbFile {
     }
   }
 
+  /** Zeros, as far as it is looked: a new file after a power cut, whose size was noted before its bytes. */
+  #isBlank(): boolean {
+    for (let number = 0; number < Math.min(pagesToLookAt, Math.ceil(this.#sizeBytes / this.#pageBytes)); number++) {
+      const position = number * this.#pageBytes
+      const page = this.#read(position, Math.min(this.#pageBytes, this.#sizeBytes - position))
+      if (page === null || page.some((byte) => byte !== 0)) return false
+    }
+    return true
+  }
+
   /** Whether any page says its own number, as those of LMDB do. */
   #hasPages(): boolean {
-    const pages = Math.min(4096, Math.floor(this.#sizeBytes / this.#pageBytes))
+    const pages = Math.min(pagesToLookAt, Math.floor(this.#sizeBytes / this.#pageBytes))
     for (let number = 2; number < pages; number++) {
       const header = this.#read(number * this.#pageBytes, pageHeaderBytes)
       if (header !== null && Number(header.readBigUInt64LE(0)) === number) return true

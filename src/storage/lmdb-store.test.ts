@@ -332,6 +332,59 @@ test('damaged: cut short at any place, also within the first pages', () =>
     assert.equal(readdirSync(directory).filter((name) => name.startsWith('store.corrupt-')).length, 8)
   }))
 
+test('damaged: a new file of which only the size has reached the disk', () =>
+  withDirectory(async (directory) => {
+    const path = join(directory, 'store.mdb')
+    for (const length of [4096, 8192, 100_000]) {
+      writeFileSync(path, Buffer.alloc(length))
+      const store = await open(directory)
+      assert.equal(statSync(store.recovery!.setAside).size, length)
+      assert.deepEqual(countWhole(store), { sessions: 0, deliveries: 0, retained: 0 })
+      await store.close()
+    }
+  }))
+
+test('damaged: pages that are whole and of another time than those around them', () =>
+  withDirectory(async (directory) => {
+    await fill(directory)
+    const path = join(directory, 'store.mdb')
+    const before = readFileSync(path)
+    const pageBytes = before.readUInt32LE(48)
+    let store = await open(directory)
+    for (const { session } of [...store.sessions()]) {
+      for (let order = 1; order <= 30; order++) store.deleteDelivery(session.sessionNumber, order)
+    }
+    await store.flush()
+    for (let number = 0; number < 200; number++) store.putRetained(`new/${number}`, messageRecord('x'.repeat(300)))
+    await store.close()
+    const after = readFileSync(path)
+    const isLeaf = (bytes: Buffer, at: number) => at + pageBytes <= bytes.length && bytes.readUInt16LE(at + 18) === 2
+    let count = 0
+    for (let at = 2 * pageBytes; at + pageBytes <= before.length && count < 8; at += pageBytes) {
+      if (!isLeaf(before, at) || !isLeaf(after, at)) continue
+      if (before.readBigUInt64LE(at + 8) === after.readBigUInt64LE(at + 8)) continue
+      // A page that was not written, and one that was written while the page that leads to the new data was not.
+      for (const [base, other] of [
+        [after, before],
+        [before, after],
+      ]) {
+        const bytes = Buffer.from(base)
+        other.copy(bytes, at, at, at + pageBytes)
+        writeFileSync(path, bytes)
+        store = await open(directory)
+        const { recovery } = store
+        await store.close()
+        if (recovery === null) continue
+        count++
+        assert.match(
+          recovery.findings.join(),
+          /newer than what leads to it|wrong order|should hold|used twice|free and in use/,
+        )
+      }
+    }
+    assert.ok(count >= 4, `only ${count} were found`)
+  }))
+
 test('damaged: the list of free pages', () =>
   withDirectory(async (directory) => {
     await fill(directory)

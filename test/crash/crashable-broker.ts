@@ -12,6 +12,8 @@ export interface CrashableBroker {
   readonly open: Gate
   /** Those that became ready, and how long that took. */
   readonly starts: readonly { life: number; readyAfterMs: number }[]
+  /** The last start has found its store damaged. */
+  readonly wasDamaged: boolean
   /** What the one that runs, or ran last, has written. */
   readonly output: string
   /** It was not told to end. */

@@ -11,13 +11,19 @@ export class CrashingBroker implements CrashableBroker {
   life = 0
   readonly open = new Gate()
   readonly dataFolder: string
+  /** The last start has found its store damaged. */
+  wasDamaged = false
   readonly starts: { life: number; readyAfterMs: number }[] = []
   #daemon: Daemon | null = null
   #addresses: Record<Transport, Address> | null = null
   #isEnding = false
   readonly #configFile: string
 
-  constructor(folder: string, configuration: Configuration) {
+  readonly #environment: Record<string, string>
+
+  /** @param environment variables of the process */
+  constructor(folder: string, configuration: Configuration, environment: Record<string, string> = {}) {
+    this.#environment = environment
     this.dataFolder = join(folder, 'data')
     this.#configFile = join(folder, 'atoll.json')
     mkdirSync(this.dataFolder, { mode: 0o700 })
@@ -52,7 +58,7 @@ export class CrashingBroker implements CrashableBroker {
     this.life++
     this.#isEnding = false
     const startedAtMs = performance.now()
-    const daemon = new Daemon(['start', '-c', this.#configFile], {})
+    const daemon = new Daemon(['start', '-c', this.#configFile], { environment: this.#environment })
     this.#daemon = daemon
     try {
       await daemon.ready()
@@ -64,6 +70,7 @@ export class CrashingBroker implements CrashableBroker {
       throw error
     }
     this.starts.push({ life: this.life, readyAfterMs: performance.now() - startedAtMs })
+    this.wasDamaged = /THE STORE WAS DAMAGED/.test(this.output)
     return !this.#isEnding
   }
 

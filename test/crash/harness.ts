@@ -20,6 +20,8 @@ export type Durability = 'memory' | 'os' | 'fsync'
 /** Where a round takes place, and what its ends are. */
 export interface World {
   tempo: Tempo
+  /** How many times sooner the ends come: where an end costs nothing, many short lives find more than few long ones. */
+  haste?: number
   broker(configuration: Configuration, random: Random, ledger: Ledger): CrashableBroker
 }
 
@@ -73,21 +75,22 @@ const DRAIN_LIMIT_MS = 30_000
 /** Messages of a round: the harness remembers the story of each. */
 const MESSAGE_LIMIT = 6000
 
-function chooseTrigger(random: Random): Trigger {
+function chooseTrigger(random: Random, haste: number): Trigger {
+  const most = (count: number): number => Math.ceil(count / haste)
   const afterMs = random.chance(0.5) ? 0 : random.below(4)
   if (random.chance(0.15)) return { at: 'start', afterMs: random.below(450) }
-  if (random.chance(0.2)) return { at: 'ready', afterMs: random.below(40) }
-  if (random.chance(0.2)) return { at: 'ready', afterMs: random.between(40, 400) }
-  if (random.chance(0.3)) return { at: 'sent', count: random.between(1, 400), what: '', afterMs }
+  if (random.chance(0.2)) return { at: 'ready', afterMs: random.below(most(40)) }
+  if (random.chance(0.2)) return { at: 'ready', afterMs: random.between(most(40), most(400)) }
+  if (random.chance(0.3)) return { at: 'sent', count: random.between(1, most(400)), what: '', afterMs }
   const what = random.pick(['', '', '', 'PUBACK', 'PUBREC', 'PUBCOMP', 'SUBACK', 'UNSUBACK', 'CONNACK'])
-  const count = random.between(1, what === '' || what.startsWith('PUB') ? 300 : 10)
+  const count = random.between(1, what === '' || what.startsWith('PUB') ? most(300) : 10)
   return { at: 'acknowledged', count, what, afterMs }
 }
 
-function chooseEnds(random: Random, kills: number): End[] {
+function chooseEnds(random: Random, kills: number, haste: number): End[] {
   return Array.from({ length: kills }, (): End => {
     const signal = random.chance(0.1) ? 'SIGTERM' : 'SIGKILL'
-    return { signal, trigger: chooseTrigger(random) }
+    return { signal, trigger: chooseTrigger(random, haste) }
   })
 }
 
@@ -95,6 +98,7 @@ class Round {
   readonly #random: Random
   readonly #quietMs: number
   readonly #tempo: Tempo
+  readonly #haste: number
   readonly #ledger: Ledger
   readonly #broker: CrashableBroker
   readonly #place: Place
@@ -109,6 +113,7 @@ class Round {
   constructor(world: World, { seed, durability, quietMs = 1500 }: RoundOptions) {
     this.#quietMs = quietMs
     this.#tempo = world.tempo
+    this.#haste = world.haste ?? 1
     this.#random = new Random(seed)
     this.#ledger = new Ledger(world.tempo.nowMs)
     // Nothing may be dropped for want of room: that would be no broken promise, but would look like one.
@@ -179,7 +184,7 @@ class Round {
   }
 
   async run(kills: number): Promise<{ stops: number }> {
-    const ends = chooseEnds(this.#random, kills)
+    const ends = chooseEnds(this.#random, kills, this.#haste)
     for (const end of ends) await this.#live(end)
     await this.#start()
     // The last process works for a while, and is not killed.
@@ -205,6 +210,7 @@ class Round {
     this.#ledger.happened(`start of life ${this.#broker.life + 1}`)
     if (!(await this.#broker.start())) return false
     this.#ledger.happened(`life ${this.#broker.life} is ready`)
+    if (this.#broker.wasDamaged) this.#ledger.violate('damaged', `the store was damaged:\n${this.#broker.output}`)
     await this.#checkRetained()
     if (!this.#broker.isUp) return false
     this.#broker.open.open()

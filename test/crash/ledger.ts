@@ -15,6 +15,7 @@ export const VIOLATION_KINDS = [
   'retained',
   'identifier-reused',
   'lost-release',
+  'damaged',
   'unexpected',
 ] as const
 
@@ -26,6 +27,7 @@ const allowedWithLeave: ReadonlySet<string> = new Set([
   'lost-subscription',
   'identifier-reused',
   'lost-release',
+  'damaged',
 ])
 
 export type ViolationKind = (typeof VIOLATION_KINDS)[number]
@@ -208,8 +210,8 @@ export class Ledger {
   /** What was promised in between may be lost: from the last time that all was on the disk to a power cut. */
   readonly #endangered: { fromTick: number; toTick: number }[] = []
   #safeTick = 0
-  /** What `isComplete` has found missing: looked at first. */
-  #lastMissing: { account: Account; message: Message } | null = null
+  /** What `isComplete` has found missing, by number. */
+  #lastMissing: { account: number; message: number } | null = null
 
   constructor(nowMs: () => number = () => performance.now()) {
     this.#nowMs = nowMs
@@ -352,24 +354,29 @@ export class Ledger {
     if (wrong !== null) this.violate(wrong.kind, wrong.text, message, account, wrong.other)
   }
 
-  /** Whether everything promised so far was received. */
+  /** Whether everything promised so far was received. Goes on where the last call has found something missing. */
   isComplete(): boolean {
     const last = this.#lastMissing
-    if (last !== null && !last.account.has(last.message) && last.account.owed(last.message) !== null) return false
     this.#lastMissing = null
-    for (const account of this.#accounts) {
-      for (const message of this.#missing(account)) {
-        if (!this.#mayBeLost(account, message)) {
-          this.#lastMissing = { account, message }
-          return false
-        }
-      }
-    }
-    return true
+    if (last !== null && this.#findMissing(last)) return false
+    return !this.#findMissing({ account: 0, message: 0 })
   }
 
-  *#missing(account: Account): Generator<Message> {
-    for (const message of this.messages) {
+  #findMissing(from: { account: number; message: number }): boolean {
+    for (let index = from.account; index < this.#accounts.length; index++) {
+      const account = this.#accounts[index]
+      for (const message of this.#missing(account, index === from.account ? from.message : 0)) {
+        if (this.#mayBeLost(account, message)) continue
+        this.#lastMissing = { account: index, message: message.number }
+        return true
+      }
+    }
+    return false
+  }
+
+  *#missing(account: Account, from = 0): Generator<Message> {
+    for (let number = from; number < this.messages.length; number++) {
+      const message = this.messages[number]
       if (!message.isPromised || message.isDeletion || account.has(message)) continue
       if (account.owed(message) !== null) yield message
     }

@@ -2,7 +2,14 @@
 // story of each such message, and the figures as one JSON object at the end. Exit code 1 when a promise was broken.
 //
 //   npm run crash -- --rounds 300 --seed 1 --durability fsync        --seed S --rounds 1 repeats one round
+//
+//   --end kill          real processes, killed (the default)
+//   --end power-cut     as kill, and what was not synced is lost: Linux with a C compiler
+//   --end simulated-kill | simulated-power-cut      whole brokers in this process, many lives in a second
 import { parseArgs } from 'node:util'
+import { whyNotRecorded } from '../power-cut/recorded-broker.ts'
+import { runRecordedRound } from '../power-cut/recorded-round.ts'
+import { runSimulatedRound } from '../power-cut/simulated-round.ts'
 import { type Durability, type RoundReport, runRound } from './harness.ts'
 import { VIOLATION_KINDS } from './ledger.ts'
 
@@ -15,6 +22,7 @@ const { values } = parseArgs({
     seed: { type: 'string', default: '1' },
     durability: { type: 'string', default: 'fsync' },
     kills: { type: 'string' },
+    end: { type: 'string', default: 'kill' },
   },
 })
 
@@ -34,6 +42,31 @@ if (!['memory', 'os', 'fsync'].includes(durability)) {
   process.exit(2)
 }
 
+const ends = ['kill', 'power-cut', 'simulated-kill', 'simulated-power-cut']
+if (!ends.includes(values.end) || (values.end !== 'kill' && durability === 'memory')) {
+  process.stderr.write(`crash: --end is ${ends.join(', ')}, not ${JSON.stringify(values.end)}; memory is only killed\n`)
+  process.exit(2)
+}
+const obstacle = values.end === 'power-cut' ? whyNotRecorded() : null
+if (obstacle !== null) {
+  process.stderr.write(`crash: no power cut of a real store here: ${obstacle}\n`)
+  process.exit(2)
+}
+
+/** Where an end costs nothing there are many in a round. */
+const simulatedEnds = 12
+/** Syncs of a disk that is fast, usual, slow. */
+const syncUs = [0, 1000, 10_000]
+
+function run(seed: number): Promise<RoundReport> {
+  if (durability === 'memory' || values.end === 'kill') return runRound({ seed, durability, kills })
+  if (values.end === 'power-cut') {
+    return runRecordedRound({ seed, durability, count: kills ?? 3, syncUs: syncUs[seed % syncUs.length] })
+  }
+  const how = values.end === 'simulated-kill' ? 'kill' : 'power-cut'
+  return runSimulatedRound({ seed, durability, ends: how, count: kills ?? simulatedEnds })
+}
+
 function print(report: RoundReport): void {
   const { seed, violations } = report
   for (const { kind, text, story } of violations.slice(0, STORY_LIMIT)) {
@@ -50,6 +83,7 @@ function sumUp(reports: readonly RoundReport[]): object {
   const recoveryAt = (part: number): number => Math.round(recoveryMs[Math.floor((recoveryMs.length - 1) * part)] ?? 0)
   const ofKind = (kind: string) => total(({ violations }) => violations.filter((one) => one.kind === kind).length)
   return {
+    end: values.end,
     durability,
     firstSeed,
     rounds: reports.length,
@@ -74,7 +108,7 @@ function sumUp(reports: readonly RoundReport[]): object {
 
 const reports: RoundReport[] = []
 for (let index = 0; index < rounds; index++) {
-  const report = await runRound({ seed: firstSeed + index, durability, kills })
+  const report = await run(firstSeed + index)
   reports.push(report)
   print(report)
   const { violations, acknowledged, durationMs } = report

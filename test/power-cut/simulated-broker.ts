@@ -20,6 +20,8 @@ export interface SimulationOptions {
   isDiskLying?: boolean
 }
 
+/** What is left at the end of a round need not take long. */
+const slowForMs = 1000
 /** Longer than anything takes from one end of a connection to the other. */
 const travelMs = 10
 
@@ -37,6 +39,7 @@ export class SimulatedBroker implements CrashableBroker {
   readonly open = new Gate()
   readonly starts: { life: number; readyAfterMs: number }[] = []
   output = ''
+  readonly wasDamaged = false
   readonly disk = new FaultDisk()
   readonly #tempo: SimulatedTempo
   readonly #configuration: Configuration
@@ -44,7 +47,6 @@ export class SimulatedBroker implements CrashableBroker {
   readonly #ledger: Ledger
   readonly #options: SimulationOptions
   #current: Life | null = null
-  #hasLost = false
   #ended: Promise<void> = Promise.resolve()
   #sayEnded = (): void => {}
 
@@ -75,13 +77,6 @@ export class SimulatedBroker implements CrashableBroker {
   async start(): Promise<boolean> {
     this.life++
     const life = this.life
-    if (this.#hasLost) {
-      // Answers were still on their way when the power went.
-      await this.#tempo.pause(travelMs)
-      this.#ledger.mayHaveLost()
-      this.#ledger.flushed()
-    }
-    this.#hasLost = false
     this.disk.hold()
     this.#ended = new Promise((resolve) => {
       this.#sayEnded = resolve
@@ -103,13 +98,15 @@ export class SimulatedBroker implements CrashableBroker {
     return true
   }
 
-  /** Writes arrive some turns after they were given, in each life at its own speed. */
+  /** Writes arrive some turns after they were given, in each life at its own speed; at once when it lasts long. */
   #runDisk(): () => void {
     const random = this.#random
     const speed = random.pick([0.05, 0.2, 0.5, 1])
     const flushing = random.pick([0, 0.005, 0.05])
+    const slowUntilMs = this.#tempo.nowMs() + slowForMs
     return this.#tempo.every(1, () => {
-      if (this.disk.waiting > 0 && random.chance(speed)) this.disk.release(1)
+      const isSlow = this.#tempo.nowMs() < slowUntilMs
+      if (this.disk.waiting > 0 && (!isSlow || random.chance(speed))) this.disk.release(1)
       if (this.#configuration.durability === 'fsync' || !random.chance(flushing)) return
       this.disk.flush()
       this.#ledger.flushed()
@@ -156,14 +153,22 @@ export class SimulatedBroker implements CrashableBroker {
     if (this.#options.ends === 'kill') {
       this.disk.kill()
     } else {
-      this.#hasLost = this.#configuration.durability === 'os'
       const { unflushed } = this.disk
       this.disk.cutPower(random.chance(0.5) ? 0 : random.between(0, unflushed))
     }
     stopDisk()
     stopClock()
     for (const stream of streams) stream.destroy()
-    this.#sayEnded()
+    if (this.#options.ends === 'kill' || this.#configuration.durability === 'fsync') {
+      this.#sayEnded()
+      return
+    }
+    // Answers were still on their way when the power went.
+    this.#tempo.after(travelMs, () => {
+      this.#ledger.mayHaveLost()
+      this.#ledger.flushed()
+      this.#sayEnded()
+    })
   }
 
   ended(): Promise<void> {

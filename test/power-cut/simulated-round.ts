@@ -19,6 +19,7 @@ export async function runSimulatedRound({ seed, durability, count, ...options }:
       kills: count,
       world: () => ({
         tempo,
+        haste: 8,
         broker: (configuration, random, ledger) =>
           new SimulatedBroker(tempo, { ...configuration, durability }, random, ledger, options),
       }),

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { ManualClock } from '../base/clock.ts'
+import { backupStore, restoreStore } from './backup-store.ts'
+import { openLmdbStore } from './lmdb-store.ts'
+import type { Store } from './store.ts'
+import { messageRecord } from './store-contract.test.support.ts'
+
+const program = fileURLToPath(new URL('./stopped-restore.test.support.js', import.meta.url))
+const clock = new ManualClock()
+
+const open = (directory: string): Promise<Store> => openLmdbStore({ directory, durability: 'fsync', clock })
+
+/** A store in which every message says the same. */
+async function fill(directory: string, text: string): Promise<void> {
+  const store = await open(directory)
+  for (let number = 0; number < 200; number++) store.putRetained(`topic/${number}`, messageRecord(text))
+  await store.close()
+}
+
+/** What the next start finds, which must be whole. */
+async function textsIn(directory: string): Promise<string> {
+  const store = await open(directory)
+  assert.equal(store.recovery, null, 'nothing is damaged')
+  const packets = [...store.retained()].map(({ message }) => message.packet.toString())
+  await store.close()
+  assert.ok(packets.length === 200 || packets.length === 0, `${packets.length} of 200 messages`)
+  return [...new Set(packets)].join()
+}
+
+for (const [title, old] of [
+  ['in the place of a store', 'old'],
+  ['in an empty folder', ''],
+]) {
+  test(`a restore ${title} that is killed at any step leaves the old or the new, and can be done again`, async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'atoll-restore-'))
+    try {
+      const source = join(folder, 'source')
+      const backup = join(folder, 'backup.mdb')
+      await fill(source, 'new')
+      const store = await open(source)
+      await backupStore(store.file!, backup)
+      await store.close()
+      const template = join(folder, 'template')
+      if (old !== '') await fill(template, old)
+      const found = new Set<string>()
+      for (let step = 1; ; step++) {
+        const directory = join(folder, `step-${step}`, 'store')
+        mkdirSync(join(directory, '..'))
+        if (old !== '') {
+          mkdirSync(directory)
+          for (const name of readdirSync(template)) copyFileSync(join(template, name), join(directory, name))
+        }
+        const child = spawn(process.execPath, [program, backup, directory, String(step)], { stdio: 'inherit' })
+        const [code, signal] = await once(child, 'exit')
+        const left = await textsIn(directory)
+        found.add(left)
+        if (signal === null) {
+          assert.equal(code, 0)
+          assert.equal(left, 'new')
+          assert.ok(step > 10, `there are only ${step} steps`)
+          break
+        }
+        assert.ok(left === old || left === 'new', `step ${step} leaves ${left}`)
+        await restoreStore(backup, directory, clock)
+        assert.equal(await textsIn(directory), 'new', `again after step ${step}`)
+        const rest = readdirSync(directory).filter((name) => name.includes('.part') || name.includes('rescue'))
+        assert.deepEqual(rest, [], 'nothing half-made is left')
+      }
+      assert.deepEqual([...found].sort(), [old, 'new'].sort())
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  })
+}

@@ -1,0 +1,192 @@
+/* Preloaded into the broker on Linux: notes what a power cut would take. Before a write to a recorded file it appends to the
+ * record what was there, so that the write can be undone; after a sync it says which writes are on the disk. A sync only waits:
+ * the disk is not what is tested. Knows no LMDB.
+ *
+ *   RECORDER_RECORD        path of the record
+ *   RECORDER_FILES     files whose path ends with this are recorded
+ *   RECORDER_SYNC_US       how long a sync takes, in microseconds
+ *   RECORDER_LIES     when set, a sync says that it is done and nothing is on the disk
+ *
+ * The record: entries of eight numbers of 8 bytes in the order of the machine. The first is the kind:
+ *   1 write       sequence, device, inode, offset, length, size of the file before, bytes that were there; those bytes follow
+ *   2 sync        sequence: writes of the file up to it are on the disk; device, inode, 0, 0, 0, 0
+ *   3 synced      sequence: this one write is on the disk; device, inode, 0, 0, 0, 0 */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum { entry_write = 1, entry_sync = 2, entry_synced = 3 };
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static ssize_t (*real_write)(int, const void *, size_t);
+static ssize_t (*real_writev)(int, const struct iovec *, int);
+static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
+static int (*real_fsync)(int);
+static int (*real_fdatasync)(int);
+static int (*real_ftruncate)(int, off_t);
+static int record = -1;
+static const char *suffix;
+static int lies;
+static useconds_t sync_us;
+static int64_t sequence;
+
+static void prepare(void) {
+  real_write = dlsym(RTLD_NEXT, "write");
+  real_writev = dlsym(RTLD_NEXT, "writev");
+  real_pwrite = dlsym(RTLD_NEXT, "pwrite64");
+  real_fsync = dlsym(RTLD_NEXT, "fsync");
+  real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
+  real_ftruncate = dlsym(RTLD_NEXT, "ftruncate64");
+  const char *path = getenv("RECORDER_RECORD");
+  const char *us = getenv("RECORDER_SYNC_US");
+  suffix = getenv("RECORDER_FILES");
+  lies = getenv("RECORDER_LIES") != NULL;
+  sync_us = us == NULL ? 0 : (useconds_t)atol(us);
+  if (path != NULL && suffix != NULL) record = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
+/* A record with a gap would prove what is not so. */
+static void fail(const char *what) {
+  perror(what);
+  abort();
+}
+
+/* Sockets and pipes, which most descriptors are, end at the first question. */
+static int is_recorded(int fd, struct stat *status) {
+  char link[64], path[4096];
+  pthread_once(&once, prepare);
+  if (record == -1 || fstat(fd, status) != 0 || !S_ISREG(status->st_mode)) return 0;
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t length = readlink(link, path, sizeof path);
+  ssize_t wanted = (ssize_t)strlen(suffix);
+  return length >= wanted && memcmp(path + length - wanted, suffix, (size_t)wanted) == 0;
+}
+
+static void append(const void *bytes, size_t length) {
+  if (length > 0 && real_write(record, bytes, length) != (ssize_t)length) fail("write-recorder: the record");
+}
+
+static void note(int64_t kind, int64_t number, const struct stat *status, int64_t offset, int64_t length, int64_t there) {
+  int64_t size = kind == entry_write ? status->st_size : 0;
+  int64_t entry[8] = {kind, number, (int64_t)status->st_dev, (int64_t)status->st_ino, offset, length, size, there};
+  append(entry, sizeof entry);
+}
+
+/* Called with the lock, before the write. Returns its sequence. */
+static int64_t note_write(int fd, const struct stat *status, off_t offset, size_t length) {
+  char *before = malloc(length);
+  ssize_t there = 0;
+  if (before == NULL) fail("write-recorder: memory");
+  if (offset < status->st_size) {
+    char link[64];
+    /* The descriptor itself may be for writing only. */
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    int readable = open(link, O_RDONLY | O_CLOEXEC);
+    if (readable == -1 || (there = pread(readable, before, length, offset)) < 0) fail("write-recorder: what was there");
+    close(readable);
+  }
+  note(entry_write, ++sequence, status, offset, (int64_t)length, there);
+  append(before, (size_t)there);
+  free(before);
+  return sequence;
+}
+
+/* A write through a descriptor that syncs each one is on the disk when it returns. */
+static void note_done(int fd, const struct stat *status, int64_t number) {
+  if ((fcntl(fd, F_GETFL) & O_DSYNC) == 0) return;
+  usleep(sync_us);
+  if (!lies) note(entry_synced, number, status, 0, 0, 0);
+}
+
+static off_t position(int fd) {
+  if (fcntl(fd, F_GETFL) & O_APPEND) fail("write-recorder: appending is not known");
+  return lseek(fd, 0, SEEK_CUR);
+}
+
+ssize_t write(int fd, const void *bytes, size_t length) {
+  struct stat status;
+  if (!is_recorded(fd, &status)) return real_write(fd, bytes, length);
+  pthread_mutex_lock(&lock);
+  int64_t number = note_write(fd, &status, position(fd), length);
+  ssize_t result = real_write(fd, bytes, length);
+  note_done(fd, &status, number);
+  pthread_mutex_unlock(&lock);
+  return result;
+}
+
+ssize_t writev(int fd, const struct iovec *parts, int count) {
+  struct stat status;
+  if (!is_recorded(fd, &status)) return real_writev(fd, parts, count);
+  size_t length = 0;
+  for (int index = 0; index < count; index++) length += parts[index].iov_len;
+  pthread_mutex_lock(&lock);
+  int64_t number = note_write(fd, &status, position(fd), length);
+  ssize_t result = real_writev(fd, parts, count);
+  note_done(fd, &status, number);
+  pthread_mutex_unlock(&lock);
+  return result;
+}
+
+ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t offset) {
+  struct stat status;
+  if (!is_recorded(fd, &status)) return real_pwrite(fd, bytes, length, offset);
+  pthread_mutex_lock(&lock);
+  int64_t number = note_write(fd, &status, offset, length);
+  ssize_t result = real_pwrite(fd, bytes, length, offset);
+  note_done(fd, &status, number);
+  pthread_mutex_unlock(&lock);
+  return result;
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset) { return pwrite64(fd, bytes, length, offset); }
+
+static int sync_recorded(const struct stat *status) {
+  pthread_mutex_lock(&lock);
+  int64_t number = sequence;
+  pthread_mutex_unlock(&lock);
+  usleep(sync_us);
+  pthread_mutex_lock(&lock);
+  if (!lies) note(entry_sync, number, status, 0, 0, 0);
+  pthread_mutex_unlock(&lock);
+  return 0;
+}
+
+int fsync(int fd) {
+  struct stat status;
+  return is_recorded(fd, &status) ? sync_recorded(&status) : real_fsync(fd);
+}
+
+int fdatasync(int fd) {
+  struct stat status;
+  return is_recorded(fd, &status) ? sync_recorded(&status) : real_fdatasync(fd);
+}
+
+/* Other ways to change a file are not known: who takes one must be found. */
+int ftruncate64(int fd, off_t length) {
+  struct stat status;
+  if (is_recorded(fd, &status)) fail("write-recorder: ftruncate is not known");
+  return real_ftruncate(fd, length);
+}
+
+int ftruncate(int fd, off_t length) { return ftruncate64(fd, length); }
+
+ssize_t pwritev64(int fd, const struct iovec *parts, int count, off_t offset) {
+  static ssize_t (*real)(int, const struct iovec *, int, off_t);
+  struct stat status;
+  if (is_recorded(fd, &status)) fail("write-recorder: pwritev is not known");
+  if (real == NULL) real = dlsym(RTLD_NEXT, "pwritev64");
+  return real(fd, parts, count, offset);
+}
+
+ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset) {
+  return pwritev64(fd, parts, count, offset);
+}
