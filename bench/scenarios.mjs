@@ -272,7 +272,7 @@ const durable = [
     headlines: ['perCpuSecond', 'wallPerSecond'],
     measure: flow({ ...pairs, qos: 2 }),
   },
-  ...[1, 10].map((thousands) => ({
+  ...[1, 10, 50].map((thousands) => ({
     name: `ack-${thousands}k`,
     title: `PUBLISH to PUBACK, ${thousands} 000 messages/s at even intervals`,
     headlines: ['p50Micros', 'p99Micros', 'perCpuSecond'],

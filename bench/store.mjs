@@ -1,22 +1,36 @@
 // What the store on disk costs: CPU per message of 64 bytes (a message and its delivery, two records) in batches of 1, 64 and
-// 1024, and the time to read 100 000 Sessions and a million retained messages. Run after `npm run build`: node bench/store.mjs
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+// 1024; and how long a broker takes to be ready with 100 000 Sessions, a million retained messages and a million that wait, after an
+// orderly stop and after a crash. Run after `npm run build`: node bench/store.mjs [batches|start]
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createSystemClock } from '../dist/base/clock.js'
 import { openLmdbStore } from '../dist/storage/lmdb-store.js'
+import { memoryOf } from './measure.mjs'
 
 const clock = createSystemClock()
-const packet = Buffer.alloc(64, 7)
+/** A PUBLISH of MQTT 5 with QoS 1, topic `t`, no properties. */
+const packet = Buffer.concat([Buffer.of(0x32, 62, 0, 1, 0x74, 0, 1, 0), Buffer.alloc(56, 0x78)])
 const message = { packet, isVersion5: true, receivedAtMs: 1 }
 
 function session(sessionNumber) {
   const names = { clientId: `client-${sessionNumber}`, username: 'user', group: null, listener: 'tcp', mountPoint: '' }
-  return { sessionNumber, ...names, level: 5, expirySeconds: 3600, detachedAtMs: 1, will: null }
+  return { sessionNumber, ...names, level: 5, expirySeconds: 0xffff_ffff, detachedAtMs: 1, will: null }
 }
 
 function delivery(messageNumber) {
-  return { messageNumber, qos: 1, retain: false, identifiers: null, share: null, packetId: 0, isReleased: false }
+  return {
+    messageNumber,
+    sizeBytes: packet.length,
+    qos: 1,
+    retain: false,
+    identifiers: null,
+    share: null,
+    packetId: 0,
+    isReleased: false,
+  }
 }
 
 async function withDirectory(body) {
@@ -75,9 +89,8 @@ async function measureBatches(directory, durability, batchSize, kind) {
   console.log(columns.join('  '))
 }
 
-async function measureStart(directory) {
-  const open = () => openLmdbStore({ directory, durability: 'os', clock })
-  let store = await open()
+async function fill(directory) {
+  const store = await openLmdbStore({ directory, durability: 'os', clock })
   for (let index = 0; index < 100_000; index++) {
     const sessionNumber = store.nextSessionNumber
     store.putSession(session(sessionNumber))
@@ -89,31 +102,69 @@ async function measureStart(directory) {
   }
   for (let index = 0; index < 1_000_000; index++) {
     store.putRetained(`building/${index >> 8}/room/${index & 255}/temperature`, message)
-    if (index % 10_000 === 0) await store.flush()
+    const number = store.nextMessageNumber
+    store.putMessage(number, message)
+    store.putDelivery(1 + (index % 1000), number, delivery(number))
+    if (index % 5_000 === 0) await store.flush()
   }
   await store.close()
-  const path = join(directory, 'store.mdb')
-  console.log(`100 000 Sessions with 3 Subscriptions, 1 000 000 retained: ${(statSync(path).size / 1e6).toFixed(0)} MB`)
-  for (const how of ['closed in order', 'as after a crash']) {
-    if (how !== 'closed in order') rmSync(join(directory, 'store.closed'))
-    const startMs = performance.now()
-    store = await open()
-    const openMs = performance.now()
-    for (const _ of store.sessions());
-    const sessionsMs = performance.now()
-    for (const _ of store.retained());
-    const retainedMs = performance.now()
-    const parts = [openMs - startMs, sessionsMs - openMs, retainedMs - sessionsMs].map((ms) => `${ms.toFixed(0)} ms`)
-    console.log(`${how}: opened in ${parts[0]}, Sessions read in ${parts[1]}, retained in ${parts[2]}`)
-    await store.close()
+}
+
+/** @returns milliseconds from the start of the process until it says that it is ready, and its memory then */
+async function start(file) {
+  const startMs = performance.now()
+  const broker = spawn(process.execPath, ['dist/cli/main.js', 'start', '-c', file], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  let said = ''
+  broker.stdout.setEncoding('utf8').on('data', (text) => {
+    said += text
+  })
+  while (!said.includes(' ready ')) await once(broker.stdout, 'data')
+  const readyMs = performance.now() - startMs
+  const memory = await memoryOf([broker.pid])
+  return { broker, readyMs, memory, restored: said.match(/restored.*/)?.[0] ?? '' }
+}
+
+async function measureStart(directory) {
+  const folders = { runDir: join(directory, 'run'), dataDir: join(directory, 'data'), logDir: join(directory, 'log') }
+  const limits = {
+    retainedMessages: 2_000_000,
+    retainedBytes: '1GiB',
+    sessions: 200_000,
+    totalQueueBytes: '1GiB',
+    memory: 0,
+  }
+  const listeners = { local: `unix://${join(directory, 'x.sock')}` }
+  const file = join(directory, 'atoll.json')
+  writeFileSync(file, JSON.stringify({ ...folders, limits: { ...limits, sessionExpiry: 4294967295 }, listeners }))
+  const store = join(directory, 'data/default/store')
+  await fill(store)
+  const size = statSync(join(store, 'store.mdb')).size
+  console.log(
+    `100 000 Sessions with 3 Subscriptions, 1 000 000 retained, 1 000 000 waiting: ${(size / 1e6).toFixed(0)} MB`,
+  )
+  for (const [how, signal] of [
+    ['closed in order', 'SIGKILL'],
+    ['as after a crash', 'SIGTERM'],
+  ]) {
+    const { broker, readyMs, memory, restored } = await start(file)
+    const mebibytes = (bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`
+    const own = `${mebibytes(memory.anonymousBytes)} of its own, ${mebibytes(memory.rssBytes)} with mapped files`
+    console.log(`${how}: ready after ${(readyMs / 1000).toFixed(1)} s, ${own}; ${restored}`)
+    broker.kill(signal)
+    await once(broker, 'exit')
   }
 }
 
-for (const kind of ['queue', 'pass', 'cancel']) {
-  for (const durability of ['os', 'fsync']) {
-    for (const batchSize of [1, 64, 1024]) {
-      await withDirectory((directory) => measureBatches(directory, durability, batchSize, kind))
+const part = process.argv[2]
+if (part !== 'start') {
+  for (const kind of ['queue', 'pass', 'cancel']) {
+    for (const durability of ['os', 'fsync']) {
+      for (const batchSize of [1, 64, 1024]) {
+        await withDirectory((directory) => measureBatches(directory, durability, batchSize, kind))
+      }
     }
   }
 }
-await withDirectory(measureStart)
+if (part !== 'batches') await withDirectory(measureStart)

@@ -81,7 +81,8 @@ export class SessionRegistry {
     if (expirySeconds !== neverExpires && forMs >= expirySeconds * 1000) this.end(session)
     else {
       this.armExpiry(session)
-      if (session.isStored) this.#context.journal?.session(session, forMs)
+      // What has been so for a while has been noted.
+      if (session.isStored && forMs === 0) this.#context.journal?.session(session)
     }
   }
 
