@@ -27,6 +27,7 @@ const configurationOf =
     `runDir: ${folder}/run
 dataDir: ${folder}/data
 logDir: ${folder}/log
+log: { level: info }
 defaults: { durability: memory, log: { level: error } }
 instances:
   busy: { isolation: ${busy} }

@@ -7,8 +7,8 @@ const IDLE_MS = 2_000
 const REPEATS = 3
 const MEBIBYTE = 2 ** 20
 
-const sizes = { own: 30, shared: 1_000 }
-const quickSizes = { own: 5, shared: 100 }
+const sizes = { own: [30, 100], shared: 1_000 }
+const quickSizes = { own: [5], shared: 100 }
 
 const configurationOf =
   ({ isolation, durability, count }) =>
@@ -16,6 +16,7 @@ const configurationOf =
     `runDir: ${folder}/run
 dataDir: ${folder}/data
 logDir: ${folder}/log
+log: { level: info }
 defaults: { isolation: ${isolation}, durability: ${durability}, log: { level: error } }
 instances:
   busy: { limits: { connections: ${connections} }, listeners: { local: "unix://${folder}/run/busy.sock" } }
@@ -81,7 +82,7 @@ export const measureFleet = async (options, keep, track) => {
   const show = (line) => process.stdout.write(`${line}\n`)
   for (const shape of [
     { isolation: 'process', durability: 'fsync', count: 1 },
-    { isolation: 'process', durability: 'fsync', count: size.own },
+    ...size.own.map((count) => ({ isolation: 'process', durability: 'fsync', count })),
     { isolation: 'shared', durability: 'fsync', count: 1 },
     { isolation: 'shared', durability: 'memory', count: size.shared },
     { isolation: 'shared', durability: 'fsync', count: size.shared },

@@ -19,6 +19,7 @@ const configurationOf = (isolation) => (folder) =>
   `runDir: ${folder}/run
 dataDir: ${folder}/data
 logDir: ${folder}/log
+log: { level: info }
 defaults: { isolation: ${isolation}, durability: memory, log: { level: error } }
 instances:
   quiet: {}

@@ -20,7 +20,7 @@ export class EventStream {
     this.#ends = [
       fleet.subscribe((event) => {
         this.#id++
-        this.#send(`id: ${this.#id}\nevent: ${event.kind}\ndata: ${safeJson(event)}\n\n`)
+        if (this.#readers.size > 0) this.#send(`id: ${this.#id}\nevent: ${event.kind}\ndata: ${safeJson(event)}\n\n`)
       }),
       clock.every(heartbeatSeconds * 1000, () => this.#send(': still here\n\n')),
     ]

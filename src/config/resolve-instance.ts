@@ -36,7 +36,8 @@ export function resolveInstance(
   return {
     name,
     listeners,
-    auth: { ...auth, passwords: file('passwords'), acl: file('acl') },
+    auth:
+      auth.passwords === null && auth.acl === null ? auth : { ...auth, passwords: file('passwords'), acl: file('acl') },
     limits: judged.section(root, 'limits', limitKeys),
     features: judged.section(root, 'features', featureKeys),
     log: judged.section(root, 'log', logKeys),
