@@ -38,6 +38,11 @@ export class PacketWriter implements Outlet {
     this.output = new Output(broker.loop, connection.network, onBlocked)
   }
 
+  /** Whose writing half this is: a Session knows no more than its Outlet. */
+  get connection(): Connection {
+    return this.#connection
+  }
+
   /** The client's limits are known: messages may go out. */
   start(mountPrefix: Buffer | null): void {
     this.#mountPrefix = mountPrefix

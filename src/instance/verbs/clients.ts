@@ -1,7 +1,8 @@
 // Verbs of clients: who is or was connected, over whatever kind of socket, and parting with one.
 import * as z from 'zod'
 import { OperatorError } from '../../base/errors.ts'
-import { Connection } from '../../broker/connection.ts'
+import type { Connection } from '../../broker/connection.ts'
+import { PacketWriter } from '../../broker/packet-writer.ts'
 import type { ProtocolLevel } from '../../codec/packet-types.ts'
 import { ReasonCode } from '../../codec/reason-codes.ts'
 import { quote } from '../../config/quantities.ts'
@@ -148,7 +149,7 @@ function showClient(instance: Instance, session: Session): z.input<typeof client
 
 /** null for a client inside the process, too. */
 function connectionOf({ outlet }: Session): Connection | null {
-  return outlet instanceof Connection ? outlet : null
+  return outlet instanceof PacketWriter ? outlet.connection : null
 }
 
 function noSuchClient(clientId: string, what: string): OperatorError {
