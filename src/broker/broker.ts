@@ -491,7 +491,9 @@ export class Broker {
   retain(topic: string, message: ApplicationMessage): boolean {
     if (message.payloadLength === 0) {
       // [MQTT-3.3.1-6] [MQTT-3.3.1-7]
-      if (this.retained.delete(topic) && !isOwnTopic(topic)) this.journal?.retainedGone(topic)
+      this.retained.delete(topic)
+      // Also when it is gone already: the batch that says so may be on its way.
+      if (!isOwnTopic(topic)) this.journal?.retainedGone(topic)
       return true
     }
     const { retainedMessages, retainedBytes } = this.limits
