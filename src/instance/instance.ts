@@ -146,7 +146,7 @@ export class Instance {
     if (recovery === null) return null
     const { setAside, rescued, lost, missing } = recovery
     return `THE STORE WAS DAMAGED, set aside as ${setAside}; rescued: ${listCounts(rescued)}; lost: ${listCounts(lost)}; ${
-      missing === null ? 'nobody knows how many more' : `${missing} more are missing`
+      missing === null ? 'nobody knows of how many' : `missing in all: ${missing}`
     }`
   }
 

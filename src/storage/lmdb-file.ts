@@ -32,6 +32,10 @@ export interface RawRecord {
   readonly value: Buffer
 }
 
+export interface StrayRecord extends RawRecord {
+  readonly transaction: number
+}
+
 /**
  * What kind of file it is: `headless` says no more where its data begins, `foreign` holds nothing of LMDB, `version` is of a
  * version of LMDB that is not known here.
@@ -133,19 +137,46 @@ export class LmdbFile {
   /**
    * The records on pages that are neither in use nor free, with the transaction that wrote the page: those that cannot be
    * reached any more. If the list of free pages is lost as well, or with `isFreeIncluded`, older versions of records are among
-   * them, and records deleted since.
+   * them, and records deleted since. On a page that is damaged every place is tried where a record may begin.
+   * @param isWhole tells a record from rubbish
    */
-  async *strayRecords(isFreeIncluded: boolean): AsyncGenerator<RawRecord & { readonly transaction: number }> {
+  async *strayRecords(
+    isFreeIncluded: boolean,
+    isWhole: (key: Buffer, value: Buffer) => boolean,
+  ): AsyncGenerator<StrayRecord> {
+    for await (const { number, page } of this.#strayPages(isFreeIncluded)) {
+      const isItself = Number(page.readBigUInt64LE(0)) === number
+      const flags = page.readUInt16LE(18)
+      if (isItself && (flags === overflowFlag || flags === branchFlag)) continue
+      const nodes = isItself && flags === leafFlag ? nodesOf(page) : null
+      const transaction = isItself ? Number(page.readBigUInt64LE(8)) : 0
+      for (const node of nodes ?? nodesAnywhere(page)) {
+        const record = this.#leafRecord(page, node, false)
+        if (record !== null && isWhole(record.key, record.value)) yield { ...record, transaction }
+      }
+    }
+  }
+
+  /** As `strayRecords`: large values that have pages of their own, without their keys and with what follows them there. */
+  async *strayValues(isFreeIncluded: boolean): AsyncGenerator<{ bytes: Buffer; transaction: number }> {
+    for await (const { number, page } of this.#strayPages(isFreeIncluded)) {
+      if (Number(page.readBigUInt64LE(0)) !== number || page.readUInt16LE(18) !== overflowFlag) continue
+      const count = page.readUInt32LE(20)
+      const bytes = count < 1 ? null : this.#read(number * this.#pageBytes, count * this.#pageBytes)
+      if (bytes !== null) yield { bytes: bytes.subarray(pageHeaderBytes), transaction: Number(page.readBigUInt64LE(8)) }
+    }
+  }
+
+  async *#strayPages(isFreeIncluded: boolean): AsyncGenerator<{ number: number; page: Buffer }> {
     for (let number = 2; number < this.#pages.length; number++) {
       if (number % pagesPerTurn === 0) await setImmediate()
       if (this.#pages[number] === inUse || (this.#pages[number] === isFree && !isFreeIncluded)) continue
-      const page = this.#read(number * this.#pageBytes, this.#pageBytes)
-      if (page === null || Number(page.readBigUInt64LE(0)) !== number || page.readUInt16LE(18) !== leafFlag) continue
-      const transaction = Number(page.readBigUInt64LE(8))
-      for (const node of nodesOf(page) ?? []) {
-        const record = this.#leafRecord(page, node, false)
-        if (record !== null) yield { ...record, transaction }
-      }
+      const page = this.#read(
+        number * this.#pageBytes,
+        Math.min(this.#pageBytes, this.#sizeBytes - number * this.#pageBytes),
+      )
+      // Of the last page of a file that was cut there may be a part.
+      if (page !== null && page.length > pageHeaderBytes) yield { number, page }
     }
   }
 
@@ -177,7 +208,10 @@ export class LmdbFile {
     if (page === null) return
     const flags = page.readUInt16LE(18)
     const nodes = flags === branchFlag || flags === leafFlag ? nodesOf(page) : null
-    if (nodes === null) return this.#find(`page ${number} is damaged`)
+    if (nodes === null) {
+      this.#pages[number] = 0
+      return this.#find(`page ${number} is damaged`)
+    }
     const ownTransaction = Number(page.readBigUInt64LE(8))
     if (ownTransaction > transaction) this.#find(`page ${number} is newer than what leads to it`)
     for (const node of nodes) {
@@ -235,6 +269,7 @@ export class LmdbFile {
       this.#pagesUsed++
     }
     if (Number(bytes.readBigUInt64LE(0)) !== number) {
+      this.#pages.fill(0, number, number + count)
       this.#find(`page ${number} is damaged`)
       return null
     }
@@ -313,6 +348,17 @@ function nodesOf(page: Buffer): number[] | null {
     ) {
       return null
     }
+    nodes.push(node)
+  }
+  return nodes
+}
+
+/** Where a node may begin, whatever the page says. */
+function nodesAnywhere(page: Buffer): number[] {
+  const nodes: number[] = []
+  for (let node = pageHeaderBytes; node + 8 < page.length; node += 2) {
+    const keyBytes = page.readUInt16LE(node + 6)
+    if (page.readUInt16LE(node + 4) > bigDataFlag || keyBytes === 0 || node + 8 + keyBytes > page.length) continue
     nodes.push(node)
   }
   return nodes

@@ -1,7 +1,8 @@
 // Copies every whole record of a damaged file into a new environment: what the newest root reaches, then what is on pages that
-// can't be reached any more and are not free. Leaves out what points to something that is lost.
+// can't be reached any more and are not free, damaged or not. Leaves out what points to something that is lost.
 import { openEnvironment } from './lmdb-engine.ts'
-import { LmdbFile, type RawRecord } from './lmdb-file.ts'
+import { LmdbFile, type RawRecord, type StrayRecord } from './lmdb-file.ts'
+import { messageValueIn, retainedKeyOf, WantedMessages } from './orphan-values.ts'
 import {
   decodeMeta,
   formatVersion,
@@ -15,6 +16,7 @@ import {
 import type { RecordCounts, RecoveryReport } from './store.ts'
 
 const recordsPerTransaction = 1000
+const bytesPerTransaction = 16 * 1024 * 1024
 export const countNames = new Map<number, keyof RecordCounts>([
   [recordKind.session, 'sessions'],
   [recordKind.subscription, 'subscriptions'],
@@ -36,8 +38,12 @@ export async function rescueRecords(path: string, rescuePath: string): Promise<O
   try {
     await copy(file.records(), target, lost)
     await file.checkFreeList()
-    await copy(newest(file.strayRecords(false)), target, lost)
-    await reviveSessions(file, target)
+    await copy(
+      newest(() => strays(file)),
+      target,
+      lost,
+    )
+    await revive(file, target)
     const { rescued, copied } = await settle(target, lost)
     const missing = file.entries === null ? null : Math.max(0, file.entries - copied)
     return { rescued, lost, missing, findings: file.findings }
@@ -50,9 +56,11 @@ export async function rescueRecords(path: string, rescuePath: string): Promise<O
 /** Puts the records that are whole into the target, unless they are there. */
 async function copy(records: AsyncIterable<RawRecord>, target: Target, lost: RecordCounts): Promise<void> {
   let waiting: RawRecord[] = []
+  let waitingBytes = 0
   const write = async () => {
     const chunk = waiting
     waiting = []
+    waitingBytes = 0
     target.resetReadTxn()
     await target.batch(() => {
       for (const { key, value } of chunk) if (!target.doesExist(key)) target.put(key, value)
@@ -65,46 +73,69 @@ async function copy(records: AsyncIterable<RawRecord>, target: Target, lost: Rec
       continue
     }
     waiting.push(record)
-    if (waiting.length === recordsPerTransaction) await write()
+    waitingBytes += record.value.length
+    if (waiting.length === recordsPerTransaction || waitingBytes > bytesPerTransaction) await write()
   }
   await write()
 }
 
-/** The newest of each record that is whole. */
-async function* newest(strays: AsyncIterable<RawRecord & { readonly transaction: number }>): AsyncGenerator<RawRecord> {
-  const found = new Map<string, RawRecord & { readonly transaction: number }>()
-  for await (const record of strays) {
-    if (!isIntact(record.key, record.value)) continue
-    const name = record.key.toString('latin1')
-    const other = found.get(name)
-    // Views of a page would keep the whole of it.
-    const own = { ...record, key: Buffer.from(record.key), value: Buffer.from(record.value) }
-    if (other === undefined || record.transaction > other.transaction) found.set(name, own)
+/** The newest of each record. Looks twice instead of keeping them all. */
+async function* newest(look: () => AsyncIterable<StrayRecord>): AsyncGenerator<RawRecord> {
+  const transactions = new Map<string, number>()
+  for await (const { key, transaction } of look()) {
+    const name = key.toString('latin1')
+    if (transaction > (transactions.get(name) ?? -1)) transactions.set(name, transaction)
   }
-  yield* found.values()
+  for await (const record of look()) {
+    const name = record.key.toString('latin1')
+    if (record.transaction !== transactions.get(name)) continue
+    transactions.delete(name)
+    yield record
+  }
+}
+
+/** What nothing leads to any more: records, and large retained messages whose records are lost. */
+async function* strays(file: LmdbFile): AsyncGenerator<StrayRecord> {
+  yield* file.strayRecords(false, isIntact)
+  for await (const { bytes, transaction } of file.strayValues(false)) {
+    const value = messageValueIn(bytes)
+    const key = value === null ? null : retainedKeyOf(value)
+    if (value !== null && key !== null) yield { key, value, transaction }
+  }
 }
 
 /**
- * A Session that something still belongs to was there to the end: an older record of it is better than the loss of its messages.
+ * A Session or message that something still belongs to was there to the end: what is left of it on pages that count as free is
+ * better than the loss of all that belongs to it.
  */
-async function reviveSessions(file: LmdbFile, target: Target): Promise<void> {
-  const missing = new Set<number>()
+async function revive(file: LmdbFile, target: Target): Promise<void> {
+  const wanted = new Map<string, Buffer>()
+  const want = (key: Buffer) => {
+    if (!target.doesExist(key)) wanted.set(key.toString('latin1'), Buffer.from(key))
+  }
   const encoder = new RecordEncoder()
   target.resetReadTxn()
   for (const kind of [recordKind.subscription, recordKind.inbound, recordKind.delivery]) {
-    for (const key of target.getKeys({ start: Buffer.of(kind), end: Buffer.of(kind + 1) })) {
+    for (const entry of target.getRange({ start: Buffer.of(kind), end: Buffer.of(kind + 1) })) {
       encoder.reset()
-      const sessionNumber = sessionNumberOf(Buffer.from(key))
-      if (!target.doesExist(encoder.sessionKey(recordKind.session, sessionNumber))) missing.add(sessionNumber)
+      want(encoder.sessionKey(recordKind.session, sessionNumberOf(Buffer.from(entry.key))))
+      const messageNumber = kind === recordKind.delivery ? referenceOf(Buffer.from(entry.value)) : null
+      if (messageNumber !== null) want(encoder.messageKey(messageNumber))
     }
   }
-  if (missing.size === 0) return
-  const wanted = async function* () {
-    for await (const record of file.strayRecords(true)) {
-      if (record.key[0] === recordKind.session && missing.has(sessionNumberOf(record.key))) yield record
+  if (wanted.size === 0) return
+  const messages = new WantedMessages([...wanted.values()].filter(([kind]) => kind === recordKind.message))
+  const found = async function* (): AsyncGenerator<StrayRecord> {
+    for await (const record of file.strayRecords(true, isIntact)) {
+      if (wanted.has(record.key.toString('latin1'))) yield record
+    }
+    for await (const { bytes, transaction } of file.strayValues(true)) {
+      const value = messageValueIn(bytes)
+      const key = value === null ? null : messages.keyOf(value)
+      if (value !== null && key !== null) yield { key, value, transaction }
     }
   }
-  await copy(newest(wanted()), target, noCounts())
+  await copy(newest(found), target, noCounts())
 }
 
 /** Takes out again what belongs to a Session or message that is lost, and counts what is left. */

@@ -213,7 +213,7 @@ for (const [title, damage] of damages) {
     }
     back.destroy()
     t.diagnostic(`${found.length} of 100 retained messages, Session ${isPresent ? 'there' : 'gone'}`)
-    if (title.startsWith('bits')) assert.ok(isPresent || found.length > 0, 'nothing was rescued')
+    assert.ok(found.length > 20, 'hardly anything was rescued')
 
     // And it keeps again.
     const { client: again } = await place.client()
