@@ -1,9 +1,11 @@
-// How the daemon itself logs: as `log` of the top level says, and where that says nothing, as `defaults` say of all instances.
-import { childOf, type MapNode, mergeNodes, plainValue } from './config-node.ts'
+// How the daemon itself logs: as `log` of the top level says. Where that is silent, its form and files are those that `defaults`
+// give all instances; how much it says is not, since instances that shall be quiet are no reason to hide what becomes of them.
+import { childOf, emptyMap, type MapNode, mergeNodes, plainValue } from './config-node.ts'
 import { sectionSchemas } from './document-schema.ts'
 import type { FleetConfig } from './fleet-config.ts'
 import type { LogConfig } from './instance-config.ts'
 import { logKeys } from './keys.ts'
+import { without } from './member-layers.ts'
 import { sectionValues } from './section-values.ts'
 
 /**
@@ -11,9 +13,11 @@ import { sectionValues } from './section-values.ts'
  * the defaults stand in for it
  */
 export function resolveDaemonLog(top: MapNode): LogConfig {
-  const layers = [childOf(childOf(top, 'defaults'), 'log'), childOf(top, 'log')].filter((layer) => layer !== null)
-  const said = layers.length === 0 ? null : plainValue(layers.reduce(mergeNodes))
-  const parsed = sectionSchemas.log.safeParse(said ?? {})
+  const ofInstances = childOf(childOf(top, 'defaults'), 'log')
+  const under = ofInstances?.kind === 'map' ? without(ofInstances, ['level']) : emptyMap(top.baseDirectory)
+  const own = childOf(top, 'log')
+  const said = plainValue(own === null ? under : mergeNodes(under, own))
+  const parsed = sectionSchemas.log.safeParse(said)
   return sectionValues(logKeys, parsed.success ? parsed.data : sectionSchemas.log.parse({}))
 }
 

@@ -336,11 +336,13 @@ test('a fleet without instances waits for commands to fill it, and what it says 
   assert.deepEqual(faults('instances: {}', 'yaml', { listen: ['tcp://127.0.0.1:1'] }), ['--listen - wrong-place'])
 })
 
-test('the daemon logs as the top level says, then as the defaults say', () => {
+test('the daemon logs as the top level says, in the form of the defaults', () => {
   const log = (text: string, settings: string[] = []) => loadAll(text, 'yaml', { settings }).fleet.log
   const both = 'log: {level: warn}\ndefaults: {log: {level: debug, format: json}}\ninstances: {a: {}, b: {}}'
   assert.deepEqual([log(both).level, log(both).format, log(both).rotateKeep], ['warn', 'json', 5])
   assert.equal(log('instances: {a: {log: {level: error}}, b: {}}').level, 'info')
+  // Quiet instances do not make the daemon quiet.
+  assert.equal(log('defaults: {log: {level: error}}\ninstances: {a: {}, b: {}}').level, 'info')
   assert.equal(log(both, ['log.level=trace']).level, 'trace')
 })
 
