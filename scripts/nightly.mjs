@@ -1,6 +1,6 @@
 // What is too long for every test run: hundreds of kills and power cuts for each level of durability, long simulations, a month of
 // churn. Prints one table; what went wrong stands in build/nightly/. Exit code 1 when anything did.
-//   npm run nightly                          about an hour and a half on two cores
+//   npm run nightly                          about an hour on two cores
 //   npm run nightly -- --scale 0.02          the same in small, to see that it works
 //   npm run nightly -- --seed 7 power-cut    only rows whose name contains one of the words, with this first seed
 import { spawnSync } from 'node:child_process'
