@@ -106,7 +106,8 @@ export class FleetDaemon implements ForegroundDaemon {
       const daemonKeys = supervisor.planDaemon(next.fleet)
       const ofMembers = await supervisor.apply(next.fleet)
       const rejected = ofMembers.filter(({ kind }) => kind === 'rejected')
-      const isNothing = rejected.length > 0 && rejected.length === ofMembers.length
+      const isOfDaemon = daemonKeys.some(({ kind }) => kind === 'hot')
+      const isNothing = rejected.length > 0 && rejected.length === ofMembers.length && !isOfDaemon
       if (!isNothing) next.take()
       const applied = withDaemon(ofMembers, daemonKeys)
       return { changes: applied, status: this.#tell(applied, isNothing) }
