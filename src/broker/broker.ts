@@ -107,6 +107,8 @@ export class Broker {
   store: Store | null = null
   /** Bytes that connections keep of packets that are not whole or must wait. */
   carriedBytes = 0
+  /** Bytes of the topics for which clients have set aliases. */
+  aliasBytes = 0
   /** Whether anybody has to be asked for rights at all. */
   hasRules = false
   /** QoS 0 is not kept for clients that do not read. */
@@ -144,6 +146,7 @@ export class Broker {
         limitBytes: options.limits.totalQueueBytes,
         inflightBytes: 0,
       },
+      willBytes: 0,
       nowMs: () => options.clock.monotonicMs(),
       mayReceive: null,
       rightsGeneration: 0,
@@ -693,7 +696,9 @@ export class Broker {
           this.#context.queues.inflightBytes +
           this.retained.bytes +
           this.outputBytes +
+          this.#context.willBytes +
           this.carriedBytes +
+          this.aliasBytes +
           (this.store?.pendingBytes ?? 0)
     const wasHigh = this.isMemoryHigh
     this.isMemoryHigh = limit > 0 && held > limit * 0.8

@@ -82,7 +82,7 @@ export class Connection implements NetworkReceiver {
   allowedRoutes: Set<Route> | null = null
   rightsGeneration = -1
   /** Topics by alias, as the client has set them. [MQTT-3.3.2-7] */
-  inboundAliases: Map<number, Buffer> | null = null
+  #inboundAliases: Map<number, Buffer> | null = null
   /** Bytes before every topic of this client (mount point); null for none. */
   mountPrefix: Buffer | null = null
 
@@ -563,10 +563,27 @@ export class Connection implements NetworkReceiver {
     this.#carryLength = 0
     this.lastRoute = null
     this.allowedRoutes = null
-    this.inboundAliases = null
+    this.#forgetAliases()
     this.replay = null
     this.answers.clear()
     if (wasConnected) this.broker.connectionLost(this, reasonCode)
+  }
+
+  /** The topic that an alias of the client stands for. */
+  aliasedTopic(alias: number): Buffer | undefined {
+    return this.#inboundAliases?.get(alias)
+  }
+
+  setAlias(alias: number, topic: Buffer): void {
+    this.#inboundAliases ??= new Map()
+    this.broker.aliasBytes += topic.length - (this.#inboundAliases.get(alias)?.length ?? 0)
+    this.#inboundAliases.set(alias, topic)
+  }
+
+  #forgetAliases(): void {
+    if (this.#inboundAliases === null) return
+    for (const topic of this.#inboundAliases.values()) this.broker.aliasBytes -= topic.length
+    this.#inboundAliases = null
   }
 
   closed(error: Error | null): void {

@@ -67,17 +67,16 @@ function resolveAlias(connection: Connection, message: ApplicationMessage): void
   }
   const prefix = connection.mountPrefix ?? noPrefix
   if (message.topicStart === message.topicEnd) {
-    const known = connection.inboundAliases?.get(alias)
+    const known = connection.aliasedTopic(alias)
     if (known === undefined) throw new ProtocolError(ReasonCode.protocolError, `topic alias ${alias} is not known`)
     rewrite(connection, message, prefix, known, 0, known.length)
     return
   }
-  connection.inboundAliases ??= new Map()
-  const known = connection.inboundAliases.get(alias)
+  const known = connection.aliasedTopic(alias)
   if (known === undefined || !sameBytes(known, message.buffer, message.topicStart, message.topicEnd)) {
     if (message.topicEnd > message.packetEnd) throw new ProtocolError(ReasonCode.malformedPacket, 'topic is cut short')
     const topic = Buffer.from(message.buffer.subarray(message.topicStart, message.topicEnd))
-    connection.inboundAliases.set(alias, topic)
+    connection.setAlias(alias, topic)
   }
   rewrite(connection, message, prefix, message.buffer, message.topicStart, message.topicEnd)
 }

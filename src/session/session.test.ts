@@ -66,6 +66,7 @@ function setUp(limits: Partial<SessionLimits> = {}, limitBytes = 1_000_000) {
     limits: { queueMessages: 100, queueBytes: 100_000, queueAgeSeconds: 0, queuePolicy: 'drop-oldest', ...limits },
     counters: new Counters(),
     queues: { messages: 0, bytes: 0, memoryBytes: 0, memoryLimitBytes: 1_000_000, limitBytes, inflightBytes: 0 },
+    willBytes: 0,
     nowMs: () => clock.monotonicMs(),
     mayReceive: null,
     rightsGeneration: 0,

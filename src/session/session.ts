@@ -66,6 +66,8 @@ export interface SessionContext {
     /** Of messages kept to be sent again. */
     inflightBytes: number
   }
+  /** Of all Wills that wait for the end of a connection, or longer. */
+  willBytes: number
   nowMs(): number
   /** Asked again before a message that waited is sent; see `rightsGeneration`. */
   mayReceive: ((session: Session, topic: string) => boolean) | null
@@ -107,7 +109,7 @@ export class Session implements Subscriber, DurableWaiter {
   #order = 0
   /** What is sent once the batch is durable: QoS 2 messages and PUBRELs. */
   #unsent: Deque<{ batch: number; packetId: number }> | null = null
-  will: Will | null = null
+  #will: Will | null = null
   #outlet: Outlet | null = null
   /** First of the list of Subscriptions. */
   subscriptions: Subscription | null = null
@@ -146,6 +148,15 @@ export class Session implements Subscriber, DurableWaiter {
   /** Whether a QoS 1 or 2 message given to `deliver` now would be sent at once. */
   get hasRoom(): boolean {
     return this.#outlet !== null && this.#queue === null && this.#hasRoom(this.#outlet)
+  }
+
+  get will(): Will | null {
+    return this.#will
+  }
+
+  set will(will: Will | null) {
+    this.#context.willBytes += (will?.message.sizeBytes ?? 0) - (this.#will?.message.sizeBytes ?? 0)
+    this.#will = will
   }
 
   get isOnline(): boolean {

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { connect as openSocket } from 'node:net'
 import { test } from 'node:test'
 import { withBroker } from '../kit/broker.ts'
+import { DEADLINE_MS, type RawClient } from '../kit/raw-client.ts'
 import { connect, P, pingreq, puback, pubcomp, publish, pubrec } from '../kit/wire.ts'
 
 test('a client over its message rate is slowed down to the rate, and not below', () =>
@@ -134,3 +135,45 @@ test('long filters use up the room for Subscriptions sooner than short ones', ()
     }
     assert.deepEqual(await client.subscribe(['one/more']), [0x97])
   }))
+
+for (const [what, connectOptions, fill] of [
+  ['Wills', { will: { topic: 'w', payload: Buffer.alloc(60_000) } }, () => {}],
+  [
+    'topic aliases',
+    {},
+    (client: RawClient) => {
+      const properties: [number, number][] = [[P.topicAlias, 1]]
+      client.send(publish({ level: 5, topic: 't'.repeat(60_000), properties }))
+    },
+  ],
+] as const) {
+  test(`${what} count towards the limit of memory`, () =>
+    withBroker({ limits: { memory: '256KiB' } }, async (broker) => {
+      const holders = []
+      for (let index = 0; index < 4; index++) {
+        const client = await broker.client({ clientId: `holder-${index}`, ...connectOptions })
+        fill(client)
+        await client.fence()
+        holders.push(client)
+      }
+      const isRefused = async () => {
+        const client = await broker.connect()
+        client.sendConnect({ clientId: 'late' })
+        const { reasonCode } = await client.expect('CONNACK')
+        client.destroy()
+        return reasonCode === 0x97
+      }
+      await until(isRefused)
+      for (const client of holders) await client.disconnect()
+      await until(async () => !(await isRefused()))
+    }))
+}
+
+/** Asks until the answer is yes, within the deadline of the test kit. */
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  const endAtMs = performance.now() + DEADLINE_MS
+  while (!(await isSo())) {
+    assert.ok(performance.now() < endAtMs, 'it did not come to it in time')
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
