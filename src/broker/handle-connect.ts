@@ -182,6 +182,8 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
     connection.connected(session, keepAliveSeconds)
     session.attach(connection.writer, Math.min(receiveMaximum, limits.inflight)) // [MQTT-3.3.4-9]
     broker.sessions.attached()
+    // What was noted above says that it has been away since then: after a crash its time would be counted from there.
+    if (session.isStored) broker.journal?.session(session)
     // [MQTT-3.1.4-5] [MQTT-3.2.0-1]; MQTT 3.1 has no Session Present.
     connection.writer.send({
       type: 'connack',
