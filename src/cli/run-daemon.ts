@@ -17,6 +17,7 @@ import { runForeground } from './foreground.ts'
 import { removePidFile, writePidFile } from './pid-file.ts'
 import { type ConfigOptions, openSavedChanges, readFleet } from './read-config.ts'
 import { prepareRunDirectory } from './run-directory.ts'
+import { letYoungGenerationGrow } from './young-generation.ts'
 
 export interface RunOptions extends ConfigOptions {
   /** null for the standard output. */
@@ -124,6 +125,7 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
       notifier,
       stopRequested,
       onReady() {
+        letYoungGenerationGrow()
         if (options.pidFile !== undefined) writePidFile(options.pidFile, process.pid)
         // The one who has started us in the background waits for this.
         if (process.send !== undefined) process.send({ isReady: true }, () => process.disconnect())

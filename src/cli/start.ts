@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { addConfigOptions } from './config-options.ts'
 import type { ConfigOptions } from './read-config.ts'
+import { keepYoungGenerationSmall } from './young-generation.ts'
 
 interface StartOptions extends ConfigOptions {
   printConfig?: true
@@ -32,6 +33,7 @@ async function start(options: StartOptions): Promise<void> {
     await startDetached(options)
     return
   }
+  keepYoungGenerationSmall()
   const { runDaemon } = await import('./run-daemon.ts')
   const { reportError } = await import('./report-error.ts')
   const code = await runDaemon(options).catch(reportError)
