@@ -461,10 +461,12 @@ export class Broker {
       references,
       shareGroup: (filter, shareName) => this.router.shareGroup(filter, shareName),
       enter: (work) => this.loop.run(work),
-      onProblem: (problem) => {
-        if (problem === null) this.log.info('the store works again')
-        else this.log.error('the store takes nothing new: QoS 1 and 2 for kept sessions are refused', { problem })
-      },
+      // As work of the loop: who watches whether there is news watches that.
+      onProblem: (problem) =>
+        this.loop.run(() => {
+          if (problem === null) this.log.info('the store works again')
+          else this.log.error('the store takes nothing new: QoS 1 and 2 for kept sessions are refused', { problem })
+        }),
     })
     this.store = store
     this.#context.journal = this.journal

@@ -461,7 +461,8 @@ export class BatchedStore implements Store {
       this.#stopWatching = null
       return
     }
-    if (nowMs - this.#lookedAtMs < (this.#engine.shortage === null ? lookMs : watchMs)) return
+    const isChanged = this.#engine.shortage !== null || this.#wroteAtMs > this.#lookedAtMs
+    if (nowMs - this.#lookedAtMs < (isChanged ? watchMs : lookMs)) return
     this.#lookedAtMs = this.#lookingSinceMs = nowMs
     void this.#engine.look().then(() => {
       this.#lookingSinceMs = null

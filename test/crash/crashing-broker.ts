@@ -40,6 +40,11 @@ export class CrashingBroker implements CrashableBroker {
     return this.#daemon === null ? '' : this.#daemon.stdout + this.#daemon.stderr
   }
 
+  /** Of the process that runs, or ran last. */
+  get pid(): number {
+    return this.#daemon?.child.pid ?? 0
+  }
+
   /** Waits until what it has written matches. */
   async said(pattern: RegExp): Promise<void> {
     await this.#daemon?.said(pattern)

@@ -1,0 +1,182 @@
+// A disk that hangs, and one that refuses writes, under the broker. Every fault has a form that needs no right of root; as root
+// a real file system is frozen as well.
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { createBroker } from 'atollmq'
+import { FaultDisk } from 'atollmq/testing'
+import { RawClient } from '../kit/raw-client.ts'
+import { type ConnectOptions, type Level, P, publish } from '../kit/wire.ts'
+import { CrashPlace } from './place.ts'
+
+const isLinux = process.platform === 'linux'
+const isRoot = process.getuid?.() === 0
+
+function run(command: string, ...args: string[]): void {
+  const { status, stderr } = spawnSync(command, args, { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${stderr}`)
+}
+
+type Connect = (options?: ConnectOptions, level?: Level) => Promise<RawClient>
+const kept: ConnectOptions = { clientId: 'absent', cleanStart: true, properties: [[P.sessionExpiryInterval, 3600]] }
+
+async function until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const endAtMs = performance.now() + 20_000
+  while (!(await isSo())) {
+    assert.ok(performance.now() < endAtMs, what)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/**
+ * What all faults have in common: one message is under way when it begins, and its acknowledgement waits; the next are
+ * refused; what is not stored flows; the end of the fault is found without a restart.
+ */
+async function meet(connect: Connect, fault: { begin(): void; end(): void }): Promise<void> {
+  const absent = await connect(kept)
+  await absent.subscribe(['kept'], { qos: 1 })
+  absent.destroy()
+  const publisher = await connect()
+  assert.equal(await publisher.publish({ topic: 'kept', payload: 'before', qos: 1 }), 0)
+  const reader = await connect()
+  await reader.subscribe(['fleeting'], { qos: 1 })
+  const held = await connect()
+  fault.begin()
+  try {
+    const packetId = held.nextPacketId()
+    held.send(publish({ topic: 'kept', payload: 'under way', qos: 1, packetId }))
+    // A message of which nothing is stored is acknowledged at once; the fence says that the one before was read.
+    await held.fence()
+    const probe = await connect()
+    await until(async () => {
+      const stranger = await connect().catch(() => null)
+      if (stranger === null) return false
+      const refused = await refusalOf(stranger)
+      stranger.destroy()
+      return refused === 0x97
+    }, 'it is not refused')
+    assert.equal(await probe.publish({ topic: 'kept', payload: 'x', qos: 2 }), 0x97)
+    assert.equal(await probe.publish({ topic: 'kept', payload: 'x', qos: 1, retain: true }), 0x97)
+    const old = await connect({}, 4)
+    old.send(publish({ level: 4, topic: 'kept', payload: 'x', qos: 1, packetId: 1 }))
+    await old.expectClosed()
+    assert.equal(await probe.publish({ topic: 'fleeting', payload: 'one', qos: 1 }), 0)
+    assert.equal((await reader.expect('PUBLISH')).payload.toString(), 'one')
+    await probe.publish({ topic: 'fleeting', payload: 'zero', qos: 0 })
+    assert.equal((await reader.expect('PUBLISH')).payload.toString(), 'zero')
+    assert.equal(held.unread.length, 0, 'it was acknowledged without being stored')
+  } finally {
+    fault.end()
+  }
+  assert.equal((await held.expect('PUBACK', 15_000)).reasonCode, 0)
+  assert.equal(await publisher.publish({ topic: 'kept', payload: 'after', qos: 1 }), 0)
+}
+
+/** The Reason Code for a kept message, if it is answered soon; otherwise null. */
+async function refusalOf(client: RawClient): Promise<number | null> {
+  client.send(publish({ topic: 'kept', payload: 'x', qos: 1, packetId: client.nextPacketId() }))
+  await client.fence()
+  return client.unread.length === 0 ? null : (await client.expect('PUBACK')).reasonCode
+}
+
+/** Everything acknowledged is there after a kill; those that were never answered may be. */
+async function assertKept(client: RawClient): Promise<void> {
+  const payloads: string[] = []
+  await client.fence()
+  while (client.unread.length > 0) payloads.push((await client.expect('PUBLISH')).payload.toString())
+  const own = payloads.filter((payload) => payload !== 'x')
+  assert.deepEqual(own, ['before', 'under way', 'after'])
+}
+
+test('a disk that hangs: after diskTimeout what must be stored is refused, and it recovers by itself', async (t) => {
+  const disk = new FaultDisk()
+  const folder = mkdtempSync(join(tmpdir(), 'atoll-hang-'))
+  const path = join(folder, 'x.sock')
+  const listeners = { local: `unix://${path}` }
+  const broker = createBroker({ durability: 'fsync', listeners, limits: { diskTimeout: '1s' } }, { disk })
+  const clients: RawClient[] = []
+  t.after(async () => {
+    for (const client of clients) client.destroy()
+    await broker.stop()
+    rmSync(folder, { recursive: true })
+  })
+  await broker.start()
+  const connect: Connect = async (options, level = 5) => {
+    const client = await RawClient.connect({ path }, { level })
+    clients.push(client)
+    await client.handshake(options)
+    return client
+  }
+  await meet(connect, { begin: () => disk.hold(), end: () => disk.release() })
+  await assertKept(await connect({ ...kept, cleanStart: false }))
+})
+
+function connectTo(place: CrashPlace): Connect {
+  return async (options, level = 5) => {
+    const client = await place.connect(level)
+    await client.handshake(options)
+    return client
+  }
+}
+
+async function meetInProcess(place: CrashPlace, fault: { begin(): void; end(): void }): Promise<void> {
+  await place.broker.start()
+  await meet(connectTo(place), fault)
+  await place.kill()
+  await place.broker.start()
+  assert.doesNotMatch(place.broker.output, /DAMAGED/)
+  await assertKept(await connectTo(place)({ ...kept, cleanStart: false }))
+}
+
+if (isLinux) {
+  test('a disk that refuses every write: nothing is acknowledged that is not stored, and it recovers by itself', async (t) => {
+    const place = new CrashPlace(t)
+    // No file of the process may be written any more: as an I/O error, but without a disk that has one.
+    const limit = (bytes: string) => run('prlimit', `--pid=${place.broker.pid}`, `--fsize=${bytes}:`)
+    await meetInProcess(place, { begin: () => limit('1'), end: () => limit('unlimited') })
+  })
+}
+
+/** A container may have no loop devices. */
+function canMountImage(): boolean {
+  const folder = mkdtempSync(join(tmpdir(), 'atoll-image-'))
+  const path = join(folder, 'data')
+  try {
+    mkdirSync(path)
+    mountImage(path)
+    run('umount', path)
+    return true
+  } catch {
+    return false
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
+
+function mountImage(path: string): void {
+  const image = `${path}.image`
+  writeFileSync(image, '')
+  truncateSync(image, 64 * 1024 ** 2)
+  run('mkfs.ext4', '-q', image)
+  run('mount', '-o', 'loop', image, path)
+}
+
+if (isLinux && isRoot && canMountImage()) {
+  test('a file system that is frozen: the same with a real disk', async (t) => {
+    const place = new CrashPlace(t, { limits: { diskTimeout: '1s' } }, (path) => {
+      mountImage(path)
+      return () => {
+        spawnSync('fsfreeze', ['-u', path])
+        run('umount', '-l', path)
+      }
+    })
+    const { dataFolder } = place.broker
+    await meetInProcess(place, {
+      begin: () => run('fsfreeze', '-f', dataFolder),
+      end: () => run('fsfreeze', '-u', dataFolder),
+    })
+  })
+}
