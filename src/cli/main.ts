@@ -58,8 +58,10 @@ const program = new Command('atoll')
   })
 
 try {
-  const called = commands.find(([name]) => name === process.argv[2])
-  for (const [, load] of called === undefined ? commands : [called]) (await load())(program)
+  const first = process.argv[2]
+  const called = commands.filter(([name]) => name === first)
+  const needsNone = first === '--version' || first === '-V'
+  for (const [, load] of called.length > 0 || needsNone ? called : commands) (await load())(program)
   for (const command of program.commands) command.exitOverride()
   await program.parseAsync()
 } catch (error) {
