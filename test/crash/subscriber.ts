@@ -185,8 +185,9 @@ export class Subscriber extends PersistentClient {
     if (message !== null) {
       const how = `id=${packet.packetId} qos=${qos} dup=${dup} retain=${retain}`
       this.ledger.note(message, this.clientId, `received ${how} [${this.connectionName}]`)
-      // Sent twice by its publisher, a QoS 1 message may be two.
-      const isRedelivery = !retain && message.sentCount === 1 && this.account.has(message)
+      // Sent twice by its publisher, a QoS 1 message may be two; to another member of a group it is sent for the first time.
+      const isOne = message.sentCount === 1 && !this.account.isShared
+      const isRedelivery = !retain && isOne && this.account.has(message)
       if (isRedelivery && !dup) this.ledger.figures.redeliveriesWithoutDup++
     }
     if (qos === 2) this.#receivedTwo(packet, message)

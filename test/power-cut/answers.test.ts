@@ -39,6 +39,7 @@ test('clearing a retained message that another has cleared is acknowledged when 
     one.destroy()
     other.destroy()
   } finally {
+    disk.release()
     await broker.stop()
   }
 })
