@@ -30,7 +30,7 @@ logDir: ${folder}/log
 log: { level: info }
 defaults: { durability: memory, log: { level: error } }
 instances:
-  busy: { isolation: ${busy} }
+  busy: { isolation: ${busy}, listeners: { local: "unix://${folder}/run/busy.sock" } }
 ${idleCount ? `  "idle-\${index}": { isolation: ${idle}, count: ${idleCount} }\n` : ''}`
 
 /** A client that says nothing more: CONNECT of MQTT 3.1.1 with a Keep Alive of an hour. */
@@ -42,14 +42,20 @@ const idleClient = async (path) => {
   return socket
 }
 
-const startSide = async (layout, idleCount, { atollMain, track }) => {
+const startSide = async (layout, idleCount, { atollMain, track, untrack }) => {
   const shape = { count: 1 + idleCount, probe: idleCount ? `idle-${idleCount - 1}` : 'busy' }
   const core = programPath('taskset') && cores().broker
   const fleet = track(await startFleet(configurationOf(layout, idleCount), shape, atollMain, core))
-  const clients = []
-  for (let index = 0; index < idleCount; index++) clients.push(await idleClient(fleet.socketOf(`idle-${index}`)))
-  const { pid } = await fleet.ask('instances/busy')
-  return { fleet, clients, pid, others: fleet.pids.filter((one) => one !== pid) }
+  const side = { fleet, clients: [] }
+  try {
+    for (let index = 0; index < idleCount; index++) side.clients.push(await idleClient(fleet.socketOf(`idle-${index}`)))
+    side.pid = (await fleet.ask('instances/busy')).pid
+    side.others = fleet.pids.filter((pid) => pid !== side.pid)
+    return side
+  } catch (error) {
+    await untrack(fleet)
+    throw error
+  }
 }
 
 const measureRun = async ({ fleet, pid, others }, program, seconds) => {

@@ -1,5 +1,5 @@
 // A daemon with a fleet of instances, started and asked as a user does. It must not know what is measured on it.
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { tmpdir } from 'node:os'
@@ -11,6 +11,8 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const READY_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 30_000
 const SPREAD_MS = 1_000
+/** What a process catches up with after it was stopped is not what it does when it is idle. */
+const SETTLE_MS = 2_500
 
 /** CPU time of all threads of these processes, in milliseconds. */
 export const cpuMsOf = async (pids) => {
@@ -37,10 +39,8 @@ export const startFleet = async (configure, { count, probe }, atollMain, core) =
   const socketOf = (instance) => join(folder, 'run', `${instance}.sock`)
   const adminSocket = join(folder, 'run', 'admin.sock')
   await writeFile(file, configure(folder))
-  const bound = core === undefined ? [] : [programPath('taskset'), '-c', core]
-  const [program, ...args] = [...bound, process.execPath, main, 'start', '-c', file]
   const startedAt = performance.now()
-  const child = spawn(program, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(process.execPath, [main, 'start', '-c', file], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
   const closed = new Promise((resolve) => child.once('close', resolve))
   let output = ''
   const ready = new Promise((resolve, reject) => {
@@ -73,7 +73,10 @@ export const startFleet = async (configure, { count, probe }, atollMain, core) =
     }
   }
   const pause = () => signal('SIGSTOP', 0)
-  const resume = () => signal('SIGCONT', SPREAD_MS)
+  const resume = async () => {
+    await signal('SIGCONT', SPREAD_MS)
+    await new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
+  }
   const stop = async () => {
     await signal('SIGCONT', 0)
     const pids = [child.pid, ...(await childrenOf(child.pid))]
@@ -90,6 +93,8 @@ export const startFleet = async (configure, { count, probe }, atollMain, core) =
     if (!(await isGreeting({ path: socketOf(probe) })))
       throw new Error(`${probe} does not answer at ${socketOf(probe)}`)
     const pids = [child.pid, ...(await childrenOf(child.pid))]
+    // Not before: a hundred processes start sooner on all cores.
+    if (core !== undefined) for (const pid of pids) spawnSync(programPath('taskset'), ['-a', '-p', '-c', core, pid])
     /** Runs a command: how long it takes, and what it costs the fleet. */
     const command = async (...words) => {
       const cpuMs = await cpuMsOf(pids)
