@@ -35,13 +35,11 @@ test('os: after a power cut the broker starts, serves nothing that was never sen
 })
 
 test('syncs that do nothing are found', { skip }, async () => {
-  const { violations } = await runRecordedRound({
-    seed: 1,
-    durability: 'fsync',
-    count: 3,
-    syncUs: 0,
-    isDiskLying: true,
-  })
-  const kinds = new Set(violations.map(({ kind }) => kind))
-  assert.ok(kinds.has('lost') || kinds.has('retained'), [...kinds].join())
+  // A cut may leave everything as it was, and one before anything was acknowledged takes nothing that counts.
+  for (let seed = 1; seed <= 6; seed++) {
+    const round = { seed, durability: 'fsync', count: 3, syncUs: 0, isDiskLying: true } as const
+    const { violations } = await runRecordedRound(round)
+    if (violations.some(({ kind }) => kind === 'lost' || kind === 'retained')) return
+  }
+  assert.fail('nothing was lost in six rounds')
 })
