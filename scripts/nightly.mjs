@@ -50,7 +50,7 @@ const rows = [
   },
   {
     name: 'churn',
-    args: ['build/test/churn/run.js', '--steps', String(scaled(20_000))],
+    args: ['build/test/churn/run.js', '--steps', String(Math.max(1000, scaled(20_000)))],
     tell: ({ fileBytes, writtenBytes }) => {
       const sizes = fileBytes.map((bytes) => (bytes / 1e6).toFixed(1)).join(', ')
       return `store of ${sizes} MB after 10, 50 and 100 %; ${(writtenBytes / 1e6).toFixed(0)} MB passed through`

@@ -8,6 +8,6 @@ test('a month of coming and going does not let the store grow', async (t) => {
   const [early, middle, late] = fileBytes
   t.diagnostic(`${early}, ${middle}, ${late} bytes after 10, 50 and 100 %; ${writtenBytes} bytes passed through`)
   assert.ok(early > 100_000, 'something was kept')
-  assert.ok(late <= middle * 1.25, `${middle} bytes in the middle, ${late} at the end`)
-  assert.ok(late < writtenBytes, `${late} bytes for ${writtenBytes} that passed through`)
+  assert.ok(late <= middle * 1.5, `${middle} bytes in the middle, ${late} at the end`)
+  assert.ok(late < writtenBytes / 4, `${late} bytes for ${writtenBytes} that passed through`)
 })

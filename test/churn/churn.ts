@@ -26,8 +26,8 @@ export interface ChurnReport {
 
 const monthMs = 30 * 86_400_000
 const sessionSeconds = 2 * 86_400
-const clientCount = 40
-const retainedCount = 300
+const clientCount = 20
+const retainedCount = 100
 const burstLength = 20
 /** Of one message. */
 const mostBytes = 4000
