@@ -162,7 +162,8 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
   session.expirySeconds = expirySeconds
   session.isDurable = expirySeconds > 0
   session.will = will
-  if (session.isDurable || session.isStored) broker.journal?.session(session)
+  // Noted as connected already: the time of a Session that a crash finds in this state runs from the restart on.
+  if (session.isDurable || session.isStored) broker.journal?.session(session, null)
   connection.hasZeroExpiry = requestedExpiry === 0
   connection.receiveMaximum = limits.receiveMaximum
   connection.inboundAliasMaximum = limits.topicAliasMaximum
@@ -182,8 +183,6 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
     connection.connected(session, keepAliveSeconds)
     session.attach(connection.writer, Math.min(receiveMaximum, limits.inflight)) // [MQTT-3.3.4-9]
     broker.sessions.attached()
-    // What was noted above says that it has been away since then: after a crash its time would be counted from there.
-    if (session.isStored) broker.journal?.session(session)
     // [MQTT-3.1.4-5] [MQTT-3.2.0-1]; MQTT 3.1 has no Session Present.
     connection.writer.send({
       type: 'connack',

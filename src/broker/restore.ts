@@ -35,7 +35,9 @@ export function restore(broker: Broker, store: Store): RestoreReport {
     const session = restoreSession(broker, journal, stored)
     report.sessions++
     const queue = queues.get(session.storeNumber)
-    report.deliveries += restoreDeliveries(journal, store, session, messages, queue)
+    // A client that was connected may have been sent two windows since the last batch that was written.
+    const maybeSent = detachedAtMs === null ? 2 * broker.limits.inflight : 0
+    report.deliveries += restoreDeliveries(journal, store, session, messages, queue, maybeSent)
     // A broker that died had it attached: its connection is lost now. Clocks may have been set back meanwhile.
     restored.push({ session, forMs: detachedAtMs === null ? 0 : Math.max(0, wallMs - detachedAtMs) })
   }
@@ -75,6 +77,7 @@ function restoreDeliveries(
   session: Session,
   messages: Map<number, ApplicationMessage>,
   queue: QueueTally | undefined,
+  maybeSent: number,
 ): number {
   let count = 0
   let from = 0
@@ -85,7 +88,7 @@ function restoreDeliveries(
       const { messageNumber, packetId, isReleased } = delivery
       if (packetId === 0) {
         if (queue === undefined) return count
-        session.restoreQueue(order, queue)
+        session.restoreQueue(order, queue, maybeSent)
         return count + queue.messages
       }
       let own = messages.get(messageNumber)

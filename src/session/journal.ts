@@ -75,8 +75,8 @@ export class Journal {
 
   // ---- sessions
 
-  /** Notes who the Session belongs to, its expiry and its Will. @param detachedForMs how long it has had no connection */
-  session(session: Session, detachedForMs = 0): void {
+  /** Notes who the Session belongs to, its expiry and its Will. @param detachedForMs how long it has had no connection; null while it has one */
+  session(session: Session, detachedForMs: number | null): void {
     if (session.storeNumber === 0) session.storeNumber = this.#nextSessionNumber++
     const { client, will } = session
     this.changes++
@@ -89,7 +89,7 @@ export class Journal {
       mountPoint: session.mountPoint,
       level: client?.level ?? 4,
       expirySeconds: session.expirySeconds,
-      detachedAtMs: session.isAttached ? null : this.#clock.wallMs() - detachedForMs,
+      detachedAtMs: detachedForMs === null ? null : this.#clock.wallMs() - detachedForMs,
       will: will === null ? null : { packet: packetOf(will.message), delaySeconds: will.delaySeconds },
     })
   }

@@ -15,13 +15,22 @@ import { SessionRegistry } from './session-registry.ts'
 class Reader implements Outlet {
   readonly isWritable = true
   readonly got: string[] = []
+  duplicates = 0
   readonly #open: { packetId: number; qos: Qos }[] = []
 
   sendQos0(): boolean {
     return true
   }
 
-  sendPublish(message: { payload: Buffer }, qos: Qos, _retain: boolean, _ids: unknown, packetId: number): boolean {
+  sendPublish(
+    message: { payload: Buffer },
+    qos: Qos,
+    _retain: boolean,
+    _identifiers: unknown,
+    packetId: number,
+    isDuplicate: boolean,
+  ): boolean {
+    if (isDuplicate) this.duplicates++
     this.got.push(message.payload.toString('latin1', 0, 8).trim())
     this.#open.push({ packetId, qos })
     return true
@@ -74,7 +83,7 @@ async function setUp(limits: Partial<SessionContext['limits']> = {}, memoryLimit
     const session = registry.create(clientId)
     session.expirySeconds = 3600
     session.isDurable = true
-    journal.session(session)
+    journal.session(session, 0)
     return session
   }
   const messageOf = (text: string, sizeBytes = 100) =>
@@ -238,4 +247,21 @@ test('messages that waited too long are dropped and counted, and make room', asy
   clock.advance(40_000)
   assert.deepEqual(read(session), numbers(101, 150))
   assert.equal(context.counters.droppedQueueAge, 100)
+})
+
+test('after a restart what may have been sent before comes as a duplicate, the rest of the queue does not', async () => {
+  const { store, registry, create, fill } = await setUp()
+  const before = create('a')
+  fill(before, 1, 3000)
+  await store.flush()
+  const session = registry.create('a')
+  session.isDurable = true
+  session.storeNumber = before.storeNumber
+  session.restoreQueue(1, store.tallyDeliveries().queues.get(before.storeNumber)!, 40)
+  assert.equal(session.queuedMessages, 3000)
+  const reader = new Reader()
+  session.attach(reader, 10)
+  session.pump()
+  assert.deepEqual(reader.drain(session), numbers(1, 3000))
+  assert.equal(reader.duplicates, 40)
 })

@@ -82,7 +82,7 @@ export class SessionRegistry {
     else {
       this.armExpiry(session)
       // What has been so for a while has been noted.
-      if (session.isStored && forMs === 0) this.#context.journal?.session(session)
+      if (session.isStored && forMs === 0) this.#context.journal?.session(session, 0)
     }
   }
 

@@ -107,6 +107,8 @@ export class Session implements Subscriber, DurableWaiter {
   /** In the store; 0 while it is not there. */
   storeNumber = 0
   #order = 0
+  /** Queued messages of lesser order may have been sent before the broker died. */
+  #maybeSentBefore = 0
   /** What is sent once the batch is durable: QoS 2 messages and PUBRELs. */
   #unsent: Deque<{ batch: number; packetId: number }> | null = null
   #will: Will | null = null
@@ -300,7 +302,8 @@ export class Session implements Subscriber, DurableWaiter {
         return
       }
     }
-    if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, false)) this.#close(packetId)
+    const isDuplicate = qos === 1 && delivery.order < this.#maybeSentBefore
+    if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, isDuplicate)) this.#close(packetId)
   }
 
   get #journal(): Journal | null {
@@ -504,9 +507,13 @@ export class Session implements Subscriber, DurableWaiter {
     if (!isReleased) this.#account(queuedSizeOf(delivery))
   }
 
-  /** Takes up the queue that the store holds from `fromOrder` on. */
-  restoreQueue(fromOrder: number, { messages, bytes, lastOrder }: QueueTally): void {
+  /**
+   * Takes up the queue that the store holds from `fromOrder` on.
+   * @param maybeSent how many of them may have been sent before, which the broker had no time to note [MQTT-3.3.1-1]
+   */
+  restoreQueue(fromOrder: number, { messages, bytes, lastOrder }: QueueTally, maybeSent: number): void {
     this.#order = Math.max(this.#order, lastOrder)
+    this.#maybeSentBefore = fromOrder + maybeSent
     this.#queue = new Queue(this, this.#context.queues, this.#journal)
     this.#queue.restore(fromOrder, messages, bytes)
   }
@@ -551,7 +558,7 @@ export class Session implements Subscriber, DurableWaiter {
     else {
       // A restart meanwhile finds a Session that has expired, and ends it in the same way.
       this.expirySeconds = 0
-      journal.session(this)
+      journal.session(this, 0)
       journal.await(this)
     }
     return orphans
