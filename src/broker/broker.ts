@@ -27,6 +27,7 @@ import { Connection } from './connection.ts'
 import { droppedByHook } from './handle-publish.ts'
 import { type ClientInfo, HookRegistry, type MaybePromise, type Message } from './hooks.ts'
 import { MessageVariants } from './message-variants.ts'
+import { TokenBucket } from './token-bucket.ts'
 
 export interface BrokerOptions {
   limits: LimitsConfig
@@ -107,6 +108,9 @@ export class Broker {
   store: Store | null = null
   /** Bytes that connections keep of packets that are not whole or must wait. */
   carriedBytes = 0
+  /** What all clients together may still send in this second; null without a limit. */
+  messageBucket: TokenBucket | null = null
+  byteBucket: TokenBucket | null = null
   /** Bytes of the topics for which clients have set aliases. */
   aliasBytes = 0
   /** Whether anybody has to be asked for rights at all. */
@@ -158,6 +162,7 @@ export class Broker {
       publishWill: (session, will) => this.#publishWill(session, will),
       ended: (session, orphans) => this.#sessionEnded(session, orphans),
     })
+    this.#limitRates()
   }
 
   start(): void {
@@ -196,7 +201,16 @@ export class Broker {
     this.#context.limits = limits
     this.#context.queues.limitBytes = limits.totalQueueBytes
     this.#context.queues.memoryLimitBytes = queueMemoryLimitBytes(limits)
+    this.#limitRates()
     this.#watchMemory()
+  }
+
+  #limitRates(): void {
+    const { totalMessageRate, totalByteRate } = this.limits
+    const bucketOf = (perSecond: number) =>
+      perSecond === 0 ? null : new TokenBucket(perSecond, this.clock.monotonicMs())
+    this.messageBucket = bucketOf(totalMessageRate)
+    this.byteBucket = bucketOf(totalByteRate)
   }
 
   // ---- who and what may they

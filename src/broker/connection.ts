@@ -141,6 +141,7 @@ export class Connection implements NetworkReceiver {
     try {
       if (this.writer.output.isBlocked && !this.#isHeldByOutput) this.#holdForOutput()
       if (this.#byteBucket !== null) this.#charge(this.#byteBucket, end - start)
+      if (broker.byteBucket !== null) this.#chargeAll(broker.byteBucket, end - start)
       let position = start
       if (this.#carry !== null) {
         if (this.#holds > 0) {
@@ -228,6 +229,7 @@ export class Connection implements NetworkReceiver {
     if (type === PacketType.publish && this.phase === 'connected') {
       handlePublish(this, buffer, packetStart, bodyStart, end)
       if (this.#messageBucket !== null) this.#charge(this.#messageBucket, 1)
+      if (this.broker.messageBucket !== null) this.#chargeAll(this.broker.messageBucket, 1)
       return
     }
     if (type === PacketType.puback && end - bodyStart === 2 && (firstByte & 0x0f) === 0 && this.session !== null) {
@@ -463,6 +465,14 @@ export class Connection implements NetworkReceiver {
     if (this.broker.limits.ratePolicy === 'disconnect') {
       throw new ProtocolError(ReasonCode.messageRateTooHigh, 'the client sends faster than its limit')
     }
+    this.holdFor(waitMs)
+  }
+
+  /** A rate that all clients share: who sends when it is used up has to wait, but has done nothing wrong. */
+  #chargeAll(bucket: TokenBucket, amount: number): void {
+    const waitMs = bucket.take(amount, this.broker.clock.monotonicMs())
+    if (waitMs === 0) return
+    this.broker.counters.rateLimited++
     this.holdFor(waitMs)
   }
 

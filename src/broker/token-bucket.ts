@@ -1,4 +1,4 @@
-// How fast one client may go: a bucket that holds one second's worth. It may go into debt, which is then waited off.
+// How fast one client, or all together, may go: a bucket that holds one second's worth. It may go into debt, which is then waited off.
 
 export class TokenBucket {
   readonly #perSecond: number

@@ -73,6 +73,9 @@ export interface LimitsConfig {
   byteRate: number
   /** Over a rate: stop reading until there are tokens again, or DISCONNECT 0x96. */
   ratePolicy: 'pause' | 'disconnect'
+  /** Of all clients together; 0 for no limit. Over it they are read more slowly. */
+  totalMessageRate: number
+  totalByteRate: number
   /** Bytes held in memory for queues, output and retained messages together, near which publishers wait and new clients are refused. 0 for no limit. */
   memoryBytes: number
   /** Size of the store file from which on nothing new is stored; 0 for no limit. */

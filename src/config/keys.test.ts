@@ -62,6 +62,8 @@ const samples: Record<string, Sample> = {
   'limits.diskFree': sample('256MiB', 256 * 1024 ** 2, null, 'wrong-type'),
   'limits.diskTimeout': sample('30s', 30, 0, 'out-of-range'),
   'limits.byteRate': sample('1MiB', 1024 ** 2, null, 'wrong-type'),
+  'limits.totalMessageRate': sample(100, 100, '100/s', 'wrong-type'),
+  'limits.totalByteRate': sample('1MiB', 1024 ** 2, null, 'wrong-type'),
   'limits.ratePolicy': sample('disconnect', 'disconnect', 'wait', 'wrong-value'),
   'limits.memory': sample(0, 0, '1e9', 'wrong-unit'),
   'features.maximumQos': sample(1, 1, 3, 'out-of-range'),

@@ -253,6 +253,18 @@ export const limitKeys = {
     'pause',
     'A client over its rate: `pause` reads from it more slowly, `disconnect` sends it away.',
   ),
+  totalMessageRate: key(
+    'totalMessageRate',
+    count(0, maximumCount),
+    0,
+    'Messages per second that all clients together may publish; over it they are read more slowly. 0 for no limit.',
+  ),
+  totalByteRate: key(
+    'totalByteRate',
+    size(0, maximumBytes),
+    0,
+    'Bytes per second that all clients together may send; over it they are read more slowly. 0 for no limit.',
+  ),
   memory: key(
     'memoryBytes',
     size(0, maximumBytes),

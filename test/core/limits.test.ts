@@ -19,6 +19,19 @@ test('a client over its message rate is slowed down to the rate, and not below',
     assert.ok(seconds > 0.8 && seconds < 4, `took ${seconds} s`)
   }))
 
+test('a rate of the whole instance holds all its clients down together, and parts with none', () =>
+  withBroker({ limits: { totalMessageRate: 40, ratePolicy: 'disconnect' } }, async (broker) => {
+    const clients = await Promise.all([1, 2, 3, 4].map(() => broker.client()))
+    const startedAtMs = performance.now()
+    for (const client of clients) {
+      client.send(...Array.from({ length: 20 }, () => publish({ level: 5, topic: 't' })), pingreq())
+    }
+    for (const client of clients) await client.expect('PINGRESP', 20_000)
+    const seconds = (performance.now() - startedAtMs) / 1000
+    // 40 at once and 40 in the second after.
+    assert.ok(seconds > 0.8 && seconds < 4, `took ${seconds} s`)
+  }))
+
 test('the limit of connections holds for clients that are being authenticated at the same time', () => {
   let asked = 0
   let answerAll = () => {}
