@@ -194,12 +194,21 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
     broker.clientConnected(connection)
     session.pump() // [MQTT-4.4.0-1]
   }
-  if (broker.journal === null || broker.journal.changes === changesBefore) attach()
-  else attachWhenDurable(connection, session, broker.journal, attach)
+  const { journal } = broker
+  // A client that was told of a new Session must never find one that ended before.
+  const batch = journal === null ? 0 : journal.changes === changesBefore ? journal.endOf(clientId) : journal.batch
+  if (journal === null || batch === 0) attach()
+  else attachWhenDurable(connection, session, journal, batch, attach)
 }
 
 /** CONNACK tells the truth about the store: what it says is durable by then. */
-function attachWhenDurable(connection: Connection, session: Session, journal: Journal, attach: () => void): void {
+function attachWhenDurable(
+  connection: Connection,
+  session: Session,
+  journal: Journal,
+  batch: number,
+  attach: () => void,
+): void {
   connection.hold()
   journal.whenDurable(() => {
     try {
@@ -214,7 +223,7 @@ function attachWhenDurable(connection: Connection, session: Session, journal: Jo
     } finally {
       connection.release()
     }
-  })
+  }, batch)
 }
 
 /** Whether rules that were asked about the one answer for the other. */

@@ -30,6 +30,8 @@ export class Journal {
   #nextMessageNumber: number
   readonly #waiters = new Set<DurableWaiter>()
   readonly #callbacks: { batch: number; run: () => void }[] = []
+  /** Clients whose Session has ended, and the batch that tells it. */
+  readonly #ends = new Map<string, number>()
   /** Grows with every change: who sees it grow has to wait for `batch`. */
   changes = 0
   /** How many deliveries in the store point to a message, by its number, for those with more than one. */
@@ -63,13 +65,19 @@ export class Journal {
     this.#waiters.add(waiter)
   }
 
-  /** Runs once all that was noted so far is durable. Only after a change: nothing names a batch that holds nothing. */
-  whenDurable(run: () => void): void {
-    this.#callbacks.push({ batch: this.#store.batch, run })
+  /** Runs once `batch` is durable, which has to hold a change: nothing names one that holds nothing. */
+  whenDurable(run: () => void, batch = this.#store.batch): void {
+    this.#callbacks.push({ batch, run })
+  }
+
+  /** The batch that tells the end of a Session of this client and is not durable yet; 0 when there is none. */
+  endOf(clientId: string): number {
+    return this.#ends.get(clientId) ?? 0
   }
 
   #durable(batch: number): void {
     while (this.#callbacks.length > 0 && this.#callbacks[0].batch <= batch) this.#callbacks.shift()!.run()
+    for (const [clientId, end] of this.#ends) if (end <= batch) this.#ends.delete(clientId)
     for (const waiter of this.#waiters) if (!waiter.durable(batch)) this.#waiters.delete(waiter)
   }
 
@@ -94,10 +102,17 @@ export class Journal {
     })
   }
 
+  /** The Session is over, and what is its own goes little by little: a restart meanwhile finds one that has expired. */
+  sessionEnding(session: Session): void {
+    this.session(session, 0)
+    this.#ends.set(session.clientId, this.#store.batch)
+  }
+
   /** The Session is over: nothing of it is kept. Its deliveries have been let go one by one. */
   sessionEnded(session: Session): void {
     this.changes++
     this.#store.deleteSession(session.storeNumber)
+    this.#ends.set(session.clientId, this.#store.batch)
     session.storeNumber = 0
   }
 

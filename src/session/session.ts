@@ -556,9 +556,8 @@ export class Session implements Subscriber, DurableWaiter {
     if (journal === null) return orphans
     if (this.#queue === null) journal.sessionEnded(this)
     else {
-      // A restart meanwhile finds a Session that has expired, and ends it in the same way.
       this.expirySeconds = 0
-      journal.session(this, 0)
+      journal.sessionEnding(this)
       journal.await(this)
     }
     return orphans

@@ -4,26 +4,46 @@ import { test } from 'node:test'
 import { createBroker } from 'atollmq'
 import { createMemoryPair, FaultDisk } from 'atollmq/testing'
 import { RawClient } from '../kit/raw-client.ts'
-import { publish } from '../kit/wire.ts'
+import { type ConnectOptions, disconnect, P, publish } from '../kit/wire.ts'
 
 const turns = async (count: number): Promise<void> => {
   for (; count > 0; count--) await new Promise<void>((resolve) => setImmediate(resolve))
 }
 
-test('clearing a retained message that another has cleared is acknowledged when that is stored', async () => {
+interface HeldDisk {
+  disk: FaultDisk
+  connect(options: ConnectOptions): Promise<RawClient>
+}
+
+/** A broker on a disk whose writes can be held back. */
+async function withDisk(body: (held: HeldDisk) => Promise<void>): Promise<void> {
   const disk = new FaultDisk()
   const broker = createBroker({ durability: 'fsync', listeners: {}, gracePeriod: 0 }, { disk })
   await broker.start()
-  const connect = async (clientId: string): Promise<RawClient> => {
+  const clients: RawClient[] = []
+  const connect = async (options: ConnectOptions): Promise<RawClient> => {
     const [far, near] = createMemoryPair()
     broker.accept(far)
     const client = RawClient.over(near, 5)
-    await client.handshake({ clientId })
+    clients.push(client)
+    client.sendConnect(options)
     return client
   }
   try {
-    const one = await connect('one')
-    const other = await connect('other')
+    await body({ disk, connect })
+    for (const client of clients) client.destroy()
+  } finally {
+    disk.release()
+    await broker.stop()
+  }
+}
+
+test('clearing a retained message that another has cleared is acknowledged when that is stored', () =>
+  withDisk(async ({ disk, connect }) => {
+    const one = await connect({ clientId: 'one' })
+    const other = await connect({ clientId: 'other' })
+    await one.expect('CONNACK')
+    await other.expect('CONNACK')
     assert.ok((await one.publish({ topic: 't', payload: 'x', qos: 1, retain: true })) < 0x80)
     disk.hold()
     const clearing = publish({ topic: 't', payload: '', qos: 1, retain: true, packetId: 9 })
@@ -36,10 +56,18 @@ test('clearing a retained message that another has cleared is acknowledged when 
     disk.release()
     await one.expect('PUBACK')
     await other.expect('PUBACK')
-    one.destroy()
-    other.destroy()
-  } finally {
+  }))
+
+test('a client that asks for nothing to be kept hears that its Session is new when the end of an older one is stored', () =>
+  withDisk(async ({ disk, connect }) => {
+    const before = await connect({ clientId: 'a', properties: [[P.sessionExpiryInterval, 100]] })
+    await before.expect('CONNACK')
+    disk.hold()
+    before.send(disconnect({ level: 5, reasonCode: 0, properties: [[P.sessionExpiryInterval, 0]] }))
+    await turns(10)
+    const after = await connect({ clientId: 'a', cleanStart: true })
+    await turns(10)
+    assert.equal(after.unread.length, 0, 'told of a new Session, and a power cut now would bring the older one back')
     disk.release()
-    await broker.stop()
-  }
-})
+    assert.equal((await after.expect('CONNACK')).sessionPresent, false)
+  }))
