@@ -160,10 +160,11 @@ function accept(connection: Connection, packet: ConnectPacket, clientId: string,
   if (isOfAnother) broker.userChanged(session)
   session.mountPoint = connection.listener.mountPoint
   session.expirySeconds = expirySeconds
-  session.isDurable = expirySeconds > 0
+  // One that is in the store already is noted there until it ends, even if that is the end of this connection.
+  session.isDurable = expirySeconds > 0 || session.isStored
   session.will = will
   // Noted as connected already: the time of a Session that a crash finds in this state runs from the restart on.
-  if (session.isDurable || session.isStored) broker.journal?.session(session, null)
+  if (session.isDurable) broker.journal?.session(session, null)
   connection.hasZeroExpiry = requestedExpiry === 0
   connection.receiveMaximum = limits.receiveMaximum
   connection.inboundAliasMaximum = limits.topicAliasMaximum
@@ -210,9 +211,10 @@ function attachWhenDurable(
   attach: () => void,
 ): void {
   connection.hold()
+  const claim = ++session.claims
   journal.whenDurable(() => {
     try {
-      const isTaken = session.isEnded || session.isAttached
+      const isTaken = session.isEnded || session.claims !== claim
       if (connection.isOpen && isTaken) {
         throw new ProtocolError(ReasonCode.serverBusy, 'another connection has the session')
       }

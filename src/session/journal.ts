@@ -138,11 +138,16 @@ export class Journal {
   delivery(session: Session, delivery: Delivery, packetId: number): void {
     const { message } = delivery
     const { storeNumber } = message
-    if (storeNumber === 0) {
+    if (storeNumber === 0 || !this.#isKept(storeNumber)) {
       message.storeNumber = this.#nextMessageNumber++
       this.#store.putMessage(message.storeNumber, this.#recordOf(message))
     } else this.#references.set(storeNumber, (this.#references.get(storeNumber) ?? 1) + 1)
     this.deliveryChanged(session, delivery, packetId)
+  }
+
+  /** The last delivery of a message that was read back is over without the object that once was put hearing of it. */
+  #isKept(messageNumber: number): boolean {
+    return this.#references.has(messageNumber) || this.#store.hasMessage(messageNumber)
   }
 
   /** It has got its Packet Identifier. */

@@ -265,3 +265,108 @@ test('after a restart what may have been sent before comes as a duplicate, the r
   assert.deepEqual(reader.drain(session), numbers(1, 3000))
   assert.equal(reader.duplicates, 40)
 })
+
+test('a message of two groups whose Session ends is one of its own for each that gets it then', async () => {
+  const { store, orphans, registry, group, create, messageOf, read } = await setUp({}, 0)
+  const ending = create('a')
+  const message = messageOf('twice')
+  ending.deliver(message, 1, false, null, group)
+  ending.deliver(message, 1, false, null, group)
+  await store.flush()
+  registry.end(ending)
+  const heirs = ['b', 'c'].map(create)
+  heirs.forEach((heir, index) => {
+    heir.deliver(orphans[index].message, 1, false, null, group)
+  })
+  await store.flush()
+  for (const heir of heirs) assert.deepEqual(read(heir), ['twice'])
+})
+
+test('what has waited too long in the store makes room as well', async () => {
+  const { clock, context, create, fill, read } = await setUp(
+    { queueAgeSeconds: 60, queueMessages: 1000, queuePolicy: 'drop-newest' },
+    0,
+  )
+  const session = create('a')
+  fill(session, 1, 1000)
+  clock.advance(60_000)
+  fill(session, 1001, 1100)
+  assert.equal(context.counters.droppedQueueFull, 0)
+  assert.deepEqual(read(session), numbers(1001, 1100))
+})
+
+test('messages that come after a restart are no duplicates', async () => {
+  const { store, registry, create, fill } = await setUp()
+  const before = create('a')
+  fill(before, 1, 3)
+  await store.flush()
+  const session = registry.create('a')
+  session.isDurable = true
+  session.storeNumber = before.storeNumber
+  session.restoreQueue(1, store.tallyDeliveries().queues.get(before.storeNumber)!, 40)
+  fill(session, 4, 10)
+  const reader = new Reader()
+  session.attach(reader, 10)
+  session.pump()
+  assert.deepEqual(reader.drain(session), numbers(1, 10))
+  assert.equal(reader.duplicates, 3)
+})
+
+test('what a full queue refused does not count among the messages that may have been sent', async () => {
+  const { store, registry, create, fill } = await setUp({ queuePolicy: 'drop-newest', queueMessages: 3 })
+  const before = create('a')
+  fill(before, 1, 50)
+  const reader = new Reader()
+  before.attach(reader, 2)
+  before.pump()
+  fill(before, 51, 60)
+  await store.flush()
+  const { queues } = store.tallyDeliveries()
+  const session = registry.create('a')
+  session.isDurable = true
+  session.storeNumber = before.storeNumber
+  session.restoreQueue(3, queues.get(before.storeNumber)!, 3)
+  const again = new Reader()
+  session.attach(again, 10)
+  session.pump()
+  assert.deepEqual(again.drain(session), ['3', '51', '52'])
+  assert.equal(again.duplicates, 3)
+})
+
+test('a limit that is lowered under a long queue takes effect little by little', async () => {
+  const { context, create, fill, read } = await setUp({}, 0)
+  const session = create('a')
+  fill(session, 1, 20_000)
+  context.limits.queueMessages = 100
+  fill(session, 20_001, 20_001)
+  assert.ok(session.queuedMessages > 10_000, 'not all of it in one turn')
+  fill(session, 20_002, 20_050)
+  assert.equal(session.queuedMessages, 100)
+  assert.deepEqual(read(session), numbers(19_951, 20_050))
+})
+
+test('a long queue of messages that are no longer sent holds up nobody', async () => {
+  const { clock, store, context, create, fill } = await setUp({ queueAgeSeconds: 60 }, 0)
+  const session = create('a')
+  fill(session, 1, 30_000)
+  clock.advance(60_000)
+  fill(session, 30_001, 30_003)
+  const reader = new Reader()
+  session.attach(reader, 10)
+  session.pump()
+  assert.ok(session.queuedMessages > 10_000, 'not all of it in one turn')
+  while (session.queuedMessages > 0) await store.flush()
+  assert.deepEqual(reader.drain(session), numbers(30_001, 30_003))
+  assert.equal(context.counters.droppedQueueAge, 30_000)
+})
+
+test('over the memory of all queues pages are small', async () => {
+  const { context, create, fill } = await setUp({}, 50_000)
+  const sessions = numbers(1, 50).map(create)
+  for (const session of sessions) {
+    fill(session, 1, 300)
+    session.attach(new Reader(), 10)
+    session.pump()
+  }
+  assert.ok(context.queues.memoryBytes <= 100_000, `${context.queues.memoryBytes}`)
+})

@@ -21,6 +21,9 @@ const windowBytes = 256 * 1024
 /** What is read from the store at a time. */
 const pageMessages = 256
 const pageBytes = 128 * 1024
+/** The same while all queues together have more in memory than they should. */
+const smallPageMessages = 16
+const smallPageBytes = 4096
 
 export function queuedSizeOf(delivery: Delivery): number {
   return delivery.message.sizeBytes + queueOverheadBytes
@@ -86,6 +89,12 @@ export class Queue {
     return this.#first.peek()
   }
 
+  /** The oldest, wherever it is. */
+  find(): Delivery | undefined {
+    if (this.#first.length === 0 && this.#storedMessages > 0) this.#readPage()
+    return this.#first.peek()
+  }
+
   /** Takes the oldest; undefined when none is left. */
   shift(): Delivery | undefined {
     if (this.#first.length === 0 && this.#storedMessages > 0) this.#readPage()
@@ -100,7 +109,10 @@ export class Queue {
   }
 
   #readPage(): void {
-    const page = this.#journal!.queued(this.#session, this.#storedFrom, pageMessages, pageBytes)
+    const { memoryBytes, memoryLimitBytes } = this.#account
+    const [limit, limitBytes] =
+      memoryBytes >= memoryLimitBytes ? [smallPageMessages, smallPageBytes] : [pageMessages, pageBytes]
+    const page = this.#journal!.queued(this.#session, this.#storedFrom, limit, limitBytes)
     let bytes = 0
     for (const delivery of page) {
       this.#first.push(delivery)

@@ -90,8 +90,8 @@ export interface Will {
 /** Session Expiry Interval that never ends. */
 export const neverExpires = 0xffff_ffff
 
-/** Messages that one turn lets go of when a Session ends whose queue is in the store. */
-const endedPerTurn = 4096
+/** Messages of one queue that one turn lets go of: it may be long, and in the store. */
+const letGoPerTurn = 4096
 
 export class Session implements Subscriber, DurableWaiter {
   readonly clientId: string
@@ -104,6 +104,8 @@ export class Session implements Subscriber, DurableWaiter {
   /** Whether in-flight messages may have to be sent again on another connection. */
   isDurable = false
   isEnded = false
+  /** Grows with each connection that waits for it: the last one gets it. */
+  claims = 0
   /** In the store; 0 while it is not there. */
   storeNumber = 0
   #order = 0
@@ -111,6 +113,8 @@ export class Session implements Subscriber, DurableWaiter {
   #maybeSentBefore = 0
   /** What is sent once the batch is durable: QoS 2 messages and PUBRELs. */
   #unsent: Deque<{ batch: number; packetId: number }> | null = null
+  /** So much of the queue was not worth sending that the rest waits for another turn. */
+  #isPumpDue = false
   #will: Will | null = null
   #outlet: Outlet | null = null
   /** First of the list of Subscriptions. */
@@ -203,6 +207,7 @@ export class Session implements Subscriber, DurableWaiter {
     this.#outlet = null
     this.#resends = null
     this.#unsent = null
+    this.#isPumpDue = false
     this.refill = null
     this.inflight.shrink()
   }
@@ -215,9 +220,14 @@ export class Session implements Subscriber, DurableWaiter {
       this.#resend(outlet, this.#resends.shift()!)
       if (this.#resends !== null && this.#resends.length === 0) this.#resends = null
     }
-    while (this.#queue !== null && this.#hasRoom(outlet)) {
+    for (let dropped = 0; this.#queue !== null && this.#hasRoom(outlet); ) {
       const delivery = this.#shiftQueue()
       if (delivery !== null) this.#send(outlet, delivery, false)
+      else if (++dropped >= letGoPerTurn && this.#journal !== null) {
+        this.#isPumpDue = true
+        this.#journal.await(this)
+        return
+      }
     }
     if (this.refill !== null && this.hasRoom) this.refill()
   }
@@ -321,7 +331,11 @@ export class Session implements Subscriber, DurableWaiter {
     while (this.#unsent !== null && this.#unsent.length > 0 && this.#unsent.peek()!.batch <= batch) {
       this.#sendDurable(this.#unsent.shift()!.packetId)
     }
-    return this.#unsent !== null && this.#unsent.length > 0
+    if (this.#isPumpDue) {
+      this.#isPumpDue = false
+      this.pump()
+    }
+    return this.#isPumpDue || (this.#unsent !== null && this.#unsent.length > 0)
   }
 
   #sendDurable(packetId: number): void {
@@ -352,21 +366,27 @@ export class Session implements Subscriber, DurableWaiter {
   #enqueue(delivery: Delivery): void {
     const { limits, counters, queues } = this.#context
     const size = queuedSizeOf(delivery)
-    this.#dropStale()
+    this.#dropStale(false)
     const isFull = () =>
       this.queuedMessages >= limits.queueMessages ||
       this.queuedBytes + size > limits.queueBytes ||
       queues.bytes + size > queues.limitBytes
+    if (isFull()) this.#dropStale(true)
     const fitsWithoutOlder = size <= limits.queueBytes && queues.bytes - this.queuedBytes + size <= queues.limitBytes
+    let dropped = 0
     if (limits.queuePolicy === 'drop-oldest' && fitsWithoutOlder) {
-      while (this.#queue !== null && isFull()) {
+      // Limits that were lowered under a long queue take effect little by little.
+      while (this.#queue !== null && dropped < letGoPerTurn && isFull()) {
         const oldest = this.#takeFirst()
         if (oldest === undefined) break
         this.#drop(oldest)
         counters.droppedQueueFull++
+        dropped++
       }
     }
-    if (isFull()) {
+    if (dropped < letGoPerTurn && isFull()) {
+      // Their order has no gaps, so that it tells how many messages are between two: see `restoreQueue`.
+      this.#order--
       counters.droppedQueueFull++
       if (limits.queuePolicy === 'disconnect') this.#outlet?.disconnect(ReasonCode.quotaExceeded, 'the queue is full')
       return
@@ -383,10 +403,11 @@ export class Session implements Subscriber, DurableWaiter {
     return delivery
   }
 
-  /** What has waited too long makes room for what comes. */
-  #dropStale(): void {
-    for (;;) {
-      const oldest = this.#queue?.peek()
+  /** What has waited too long makes room for what comes. @param isStoreRead whether also what is in the store only */
+  #dropStale(isStoreRead: boolean): void {
+    for (let count = 0; count < letGoPerTurn && this.#queue !== null; count++) {
+      const oldest = isStoreRead ? this.#queue.find() : this.#queue.peek()
+      if (this.#queue.messages === 0) this.#queue = null
       if (oldest === undefined || !this.#isStale(oldest.message)) return
       this.#drop(this.#takeFirst()!)
     }
@@ -513,7 +534,7 @@ export class Session implements Subscriber, DurableWaiter {
    */
   restoreQueue(fromOrder: number, { messages, bytes, lastOrder }: QueueTally, maybeSent: number): void {
     this.#order = Math.max(this.#order, lastOrder)
-    this.#maybeSentBefore = fromOrder + maybeSent
+    this.#maybeSentBefore = Math.min(fromOrder + maybeSent, lastOrder + 1)
     this.#queue = new Queue(this, this.#context.queues, this.#journal)
     this.#queue.restore(fromOrder, messages, bytes)
   }
@@ -552,7 +573,7 @@ export class Session implements Subscriber, DurableWaiter {
     }
     this.inboundQos2 = null
     const journal = this.#journal
-    this.#dropQueue(orphans, journal === null ? Number.POSITIVE_INFINITY : endedPerTurn)
+    this.#dropQueue(orphans, journal === null ? Number.POSITIVE_INFINITY : letGoPerTurn)
     if (journal === null) return orphans
     if (this.#queue === null) journal.sessionEnded(this)
     else {
@@ -574,8 +595,9 @@ export class Session implements Subscriber, DurableWaiter {
 
   /** @returns whether there is more */
   #goOnEnding(): boolean {
+    if (!this.isStored) return false
     const orphans: Delivery[] = []
-    this.#dropQueue(orphans, endedPerTurn)
+    this.#dropQueue(orphans, letGoPerTurn)
     if (orphans.length > 0) this.#context.orphaned(orphans)
     if (this.#queue !== null) return true
     this.#context.journal!.sessionEnded(this)

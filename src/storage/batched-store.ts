@@ -298,6 +298,10 @@ export class BatchedStore implements Store {
     return count
   }
 
+  hasMessage(messageNumber: number): boolean {
+    return this.#message(messageNumber) !== null
+  }
+
   // ---- durability
 
   flush(): Promise<void> {

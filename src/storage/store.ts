@@ -167,6 +167,7 @@ export interface Store {
    *  whose message is gone is left out. Ends after `limit` of them, or when their packets have come to `limitBytes`. */
   deliveries(sessionNumber: number, fromOrder: number, limit: number, limitBytes?: number): readonly StoredDelivery[]
   deliveryCount(sessionNumber: number): number
+  hasMessage(messageNumber: number): boolean
   /** Larger than every number ever put; grows by leaps from start to start. */
   readonly nextSessionNumber: number
   readonly nextMessageNumber: number

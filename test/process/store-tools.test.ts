@@ -242,3 +242,34 @@ test('an instance is cloned, exported and imported with what it keeps', async (t
   await place.text('instance', 'import', file, '--with-data')
   assert.deepEqual(await kept('copy'), original)
 })
+
+test('a client that comes back for what waited, and asks for nothing to be kept any more, leaves nothing in the store', async (t) => {
+  const place = new StorePlace(t)
+  place.describe('inline')
+  const daemon = await place.serve()
+  const absent = await connect(place, 'absent', false)
+  await absent.subscribeAsync('queue/#', { qos: 2 })
+  await absent.endAsync()
+  const publisher = await connect(place, 'publisher', true)
+  for (let number = 0; number < 10; number++) {
+    await publisher.publishAsync(`queue/${number}`, 'x', { qos: number % 2 === 0 ? 1 : 2 })
+  }
+  const back = mqtt.connect(`mqtt+unix://${place.socketPath}`, {
+    clientId: 'absent',
+    clean: false,
+    reconnectPeriod: 0,
+    protocolVersion: 5,
+  })
+  let got = 0
+  await new Promise<void>((resolve, reject) => {
+    back.on('message', () => ++got === 10 && resolve())
+    setTimeout(() => reject(new Error(`only ${got} of 10 messages came`)), 10_000).unref()
+  })
+  await publisher.publishAsync('queue/last', 'x', { qos: 1 })
+  await back.endAsync()
+  await publisher.endAsync()
+  daemon.kill('SIGTERM')
+  assert.equal(await daemon.ended(), 0)
+  const { counts } = JSON.parse(await place.text('store', 'stat', '-c', place.configFile, '--json'))
+  assert.deepEqual([counts.sessions, counts.deliveries, counts.messages], [0, 0, 0])
+})
