@@ -6,6 +6,7 @@ import type { Qos } from '../codec/packet-types.ts'
 import type { Properties } from '../codec/properties.ts'
 import { describeReasonCode, ReasonCode } from '../codec/reason-codes.ts'
 import type { Subscription } from '../routing/subscription.ts'
+import type { Journal } from '../session/journal.ts'
 import type { Outlet, Session } from '../session/session.ts'
 import { isSharedFilter, isValidTopicFilter, matchesFilter, parseSharedFilter } from '../topic/topic-filter.ts'
 import { isReservedTopicName, isValidTopicName } from '../topic/topic-name.ts'
@@ -47,6 +48,8 @@ export class LocalClient implements Outlet {
   #arrivals: Arrival[] = []
   /** Limited as the output of a connection is. */
   #arrivedBytes = 0
+  /** Publishers whose message is not stored yet. */
+  readonly #unstored = new Set<(error: Error) => void>()
   #isScheduled = false
   #isClosed = false
   readonly #replay: RetainedReplay
@@ -73,7 +76,8 @@ export class LocalClient implements Outlet {
   }
 
   /**
-   * Publishes a message; it is with the Sessions of all subscribers when the promise resolves.
+   * Publishes a message. When the promise resolves it is with the Sessions of all subscribers; with QoS 1 and 2 it is also
+   * stored for those that are kept, and as retained message, as an acknowledgement promises it to other clients.
    * @param payload a string is sent as UTF-8
    * @throws ProtocolError for a topic that cannot be published to
    */
@@ -96,7 +100,25 @@ export class LocalClient implements Outlet {
       if (verdict >= 0x80) throw new ProtocolError(verdict, `refused: ${describeReasonCode(verdict)}`)
       if (verdict !== 0) return
     }
-    this.#broker.publish(message, this.#session)
+    const broker = this.#broker
+    const { journal, storeProblem } = broker
+    if (storeProblem !== null && broker.wouldStore(broker.router.routeOf(topic), message, this.#session)) {
+      broker.counters.refusedByStore++
+      throw new ProtocolError(ReasonCode.quotaExceeded, storeProblem)
+    }
+    const changesBefore = journal?.changes
+    broker.publish(message, this.#session)
+    if (journal !== null && message.qos > 0 && journal.changes !== changesBefore) await this.#stored(journal)
+  }
+
+  #stored(journal: Journal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#unstored.add(reject)
+      journal.whenDurable(() => {
+        this.#unstored.delete(reject)
+        resolve()
+      })
+    })
   }
 
   /**
@@ -194,6 +216,11 @@ export class LocalClient implements Outlet {
     this.#isClosed = true
     this.#arrivals = []
     this.#arrivedBytes = 0
+    const tooEarly = new Error(
+      `the in-process client ${JSON.stringify(this.clientId)} was closed before that was stored`,
+    )
+    for (const reject of this.#unstored) reject(tooEarly)
+    this.#unstored.clear()
     this.#broker.sessions.detached(this.#session, true)
   }
 

@@ -1,7 +1,7 @@
 // Answers that need no change of their own wait for the change that they rely on.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createBroker } from 'atollmq'
+import { type AtollBroker, createBroker } from 'atollmq'
 import { createMemoryPair, FaultDisk } from 'atollmq/testing'
 import { RawClient } from '../kit/raw-client.ts'
 import { type ConnectOptions, disconnect, P, publish } from '../kit/wire.ts'
@@ -11,6 +11,7 @@ const turns = async (count: number): Promise<void> => {
 }
 
 interface HeldDisk {
+  broker: AtollBroker
   disk: FaultDisk
   connect(options: ConnectOptions): Promise<RawClient>
 }
@@ -30,7 +31,7 @@ async function withDisk(body: (held: HeldDisk) => Promise<void>): Promise<void> 
     return client
   }
   try {
-    await body({ disk, connect })
+    await body({ broker, disk, connect })
     for (const client of clients) client.destroy()
   } finally {
     disk.release()
@@ -70,4 +71,29 @@ test('a client that asks for nothing to be kept hears that its Session is new wh
     assert.equal(after.unread.length, 0, 'told of a new Session, and a power cut now would bring the older one back')
     disk.release()
     assert.equal((await after.expect('CONNACK')).sessionPresent, false)
+  }))
+
+test('what an in-process client publishes with QoS 1 resolves when it is stored for those who are away', () =>
+  withDisk(async ({ broker, disk, connect }) => {
+    const away = await connect({ clientId: 'away', properties: [[P.sessionExpiryInterval, 100]] })
+    await away.expect('CONNACK')
+    await away.subscribe([{ filter: 't', qos: 1 }])
+    await away.disconnect()
+    const client = broker.client('program')
+    disk.hold()
+    let isStored = false
+    const published = client.publish('t', 'x', { qos: 1 }).then(() => {
+      isStored = true
+    })
+    await client.publish('elsewhere', 'x', { qos: 1 })
+    await client.publish('t', 'x', { qos: 0 })
+    await turns(10)
+    assert.equal(isStored, false)
+    disk.release()
+    await published
+    disk.hold()
+    const late = assert.rejects(client.publish('t', 'x', { qos: 1 }), /closed before that was stored/)
+    await turns(10)
+    await client.close()
+    await late
   }))
