@@ -11,6 +11,7 @@ import { describeReasonCode, ReasonCode } from '../codec/reason-codes.ts'
 import type { AuthConfig, FeaturesConfig, LimitsConfig, ListenerConfig } from '../config/instance-config.ts'
 import { Counters } from '../observe/counters.ts'
 import type { Log } from '../observe/log.ts'
+import { Throttle } from '../observe/throttle.ts'
 import { RetainedStore } from '../routing/retained-store.ts'
 import type { Route } from '../routing/route-cache.ts'
 import { Router } from '../routing/router.ts'
@@ -50,6 +51,8 @@ export interface BrokerEvents {
 }
 
 const housekeepingMs = 1000
+/** Of lines that peers can cause as often as they like. */
+const logPeriodMs = 10_000
 /** The limits of Subscriptions are limits of memory, too: so much for each filter on average, and for a few long ones. */
 const filterBytesEach = 1024
 const leastFilterBytes = 1024 * 1024
@@ -122,8 +125,8 @@ export class Broker {
   connectedMaximum = 0
   readonly #context: SessionContext
   readonly #housekeeping: Pulse
-  #lastFirstPacketLogMs = Number.NEGATIVE_INFINITY
-  #suppressedFirstPackets = 0
+  readonly #firstPacketLines: Throttle
+  readonly #queueFullLines: Throttle
 
   constructor(options: BrokerOptions) {
     this.limits = options.limits
@@ -132,6 +135,8 @@ export class Broker {
     this.clock = options.clock
     this.loop = options.loop
     this.log = options.log
+    this.#firstPacketLines = new Throttle(options.clock, logPeriodMs)
+    this.#queueFullLines = new Throttle(options.clock, logPeriodMs)
     this.wheel = new TimerWheel(options.clock)
     this.router = new Router({
       shareStrategy: options.features.shareStrategy,
@@ -156,6 +161,7 @@ export class Broker {
       rightsGeneration: 0,
       journal: null,
       orphaned: (orphans) => this.#orphaned(orphans),
+      queueFull: (session) => this.#queueFull(session),
     }
     this.#housekeeping = new Pulse(this.loop, this.clock, housekeepingMs, () => this.#keepHouse())
     this.sessions = new SessionRegistry(this.#context, this.wheel, {
@@ -648,15 +654,18 @@ export class Broker {
   refusedFirstPacket(connection: Connection, what: string): void {
     this.counters.connectionsRefused++
     this.counters.protocolErrors++
-    const nowMs = this.clock.monotonicMs()
-    if (nowMs - this.#lastFirstPacketLogMs < 10_000) {
-      this.#suppressedFirstPackets++
-      return
-    }
-    this.#lastFirstPacketLogMs = nowMs
-    const suppressed = this.#suppressedFirstPackets === 0 ? undefined : this.#suppressedFirstPackets
-    this.#suppressedFirstPackets = 0
+    const suppressed = this.#firstPacketLines.pass()
+    if (suppressed === null) return
     this.log.warn('a connection does not begin with CONNECT', { got: what, suppressed, ...connection.logFields() })
+  }
+
+  #queueFull(session: Session): void {
+    this.counters.droppedQueueFull++
+    const suppressed = this.#queueFullLines.pass()
+    if (suppressed === null) return
+    const { clientId: client, queuedMessages, queuedBytes } = session
+    const policy = this.limits.queuePolicy
+    this.log.warn('a queue is full, messages are dropped', { client, policy, queuedMessages, queuedBytes, suppressed })
   }
 
   /** Bytes that wait to be written to clients that do not read. */

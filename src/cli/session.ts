@@ -34,6 +34,7 @@ export function registerSession(program: Command): void {
           ['INFLIGHT', 'inflight'],
           ['QUEUED', 'queuedMessages'],
           ['BYTES', 'queuedBytes'],
+          ['DROPPED', 'droppedMessages'],
         ],
         flags,
       )

@@ -164,8 +164,8 @@ export const limitKeys = {
   queueMessages: key(
     'queueMessages',
     count(0, 10_000_000),
-    1000,
-    'Messages that wait for one client while it is offline or slow.',
+    100_000,
+    'Messages that wait for one client while it is offline or slow. What comes beyond is dropped, acknowledged or not, as `queuePolicy` says; the log and `session list` tell.',
   ),
   queueBytes: key(
     'queueBytes',

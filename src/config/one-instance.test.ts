@@ -193,7 +193,7 @@ test('defaults < file < environment < command line', () => {
   const text = 'limits: {queueMessages: 2}'
   const environment = { HOME: '/h', ATOLL_LIMITS__QUEUE_MESSAGES: '3' }
   const settings = ['limits.queueMessages=4']
-  assert.equal(load(null).config.limits.queueMessages, 1000)
+  assert.equal(load(null).config.limits.queueMessages, 100_000)
   assert.equal(load(text).config.limits.queueMessages, 2)
   assert.equal(load(text, 'yaml', { environment }).config.limits.queueMessages, 3)
   assert.equal(load(text, 'yaml', { environment, settings }).config.limits.queueMessages, 4)
@@ -350,7 +350,7 @@ test('random documents are accepted or refused with findings, nothing else', () 
   }))
   const accepts = (text: string, extension: string) => {
     try {
-      load(text, extension)
+      loadAll(text, extension)
     } catch (error) {
       assert.ok(error instanceof ConfigError, `${error}`)
       assert.ok(error.findings.length > 0)

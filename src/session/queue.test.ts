@@ -66,6 +66,7 @@ async function setUp(limits: Partial<SessionContext['limits']> = {}, memoryLimit
     rightsGeneration: 0,
     journal: null,
     orphaned: (found) => void orphans.push(...found),
+    queueFull: () => void context.counters.droppedQueueFull++,
   }
   const group = new ShareGroup('workers', 'jobs')
   const journal = new Journal(store, clock, {

@@ -72,6 +72,7 @@ function setUp(limits: Partial<SessionLimits> = {}, limitBytes = 1_000_000) {
     rightsGeneration: 0,
     journal: null,
     orphaned: (left) => void orphans.push(...left),
+    queueFull: () => void context.counters.droppedQueueFull++,
   }
   const wills: string[] = []
   const ended: string[] = []

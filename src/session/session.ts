@@ -77,6 +77,8 @@ export interface SessionContext {
   journal: Journal | null
   /** Shared messages of a Session that has ended, found in the store after its end. */
   orphaned(orphans: readonly Delivery[]): void
+  /** A message for the Session is dropped because its queue is full. */
+  queueFull(session: Session): void
 }
 
 export interface Will {
@@ -129,6 +131,8 @@ export class Session implements Subscriber, DurableWaiter {
   #resends: Deque<number> | null = null
   /** null when nothing waits. */
   #queue: Queue | null = null
+  /** Since the start of the broker, because the queue was full. */
+  droppedMessages = 0
   /** Of the messages that are kept until they are acknowledged. */
   #inflightBytes = 0
   /** Packet Identifiers of QoS 2 messages received and not yet released. [MQTT-4.3.3-10] */
@@ -364,7 +368,7 @@ export class Session implements Subscriber, DurableWaiter {
   }
 
   #enqueue(delivery: Delivery): void {
-    const { limits, counters, queues } = this.#context
+    const { limits, queues } = this.#context
     const size = queuedSizeOf(delivery)
     this.#dropStale(false)
     const isFull = () =>
@@ -377,17 +381,17 @@ export class Session implements Subscriber, DurableWaiter {
     if (limits.queuePolicy === 'drop-oldest' && fitsWithoutOlder) {
       // Limits that were lowered under a long queue take effect little by little.
       while (this.#queue !== null && dropped < letGoPerTurn && isFull()) {
+        this.#queueFull()
         const oldest = this.#takeFirst()
         if (oldest === undefined) break
         this.#drop(oldest)
-        counters.droppedQueueFull++
         dropped++
       }
     }
     if (dropped < letGoPerTurn && isFull()) {
       // Their order has no gaps, so that it tells how many messages are between two: see `restoreQueue`.
       this.#order--
-      counters.droppedQueueFull++
+      this.#queueFull()
       if (limits.queuePolicy === 'disconnect') this.#outlet?.disconnect(ReasonCode.quotaExceeded, 'the queue is full')
       return
     }
@@ -395,6 +399,11 @@ export class Session implements Subscriber, DurableWaiter {
     this.#queue ??= new Queue(this, queues, journal)
     journal?.delivery(this, delivery, 0)
     this.#queue.push(delivery)
+  }
+
+  #queueFull(): void {
+    this.droppedMessages++
+    this.#context.queueFull(this)
   }
 
   #takeFirst(): Delivery | undefined {

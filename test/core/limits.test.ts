@@ -32,6 +32,21 @@ test('a rate of the whole instance holds all its clients down together, and part
     assert.ok(seconds > 0.8 && seconds < 4, `took ${seconds} s`)
   }))
 
+test('a full queue is told once in the log, not for each message that is dropped', () => {
+  const lines: string[] = []
+  const writeLog = (line: string) => void (/queue is full/.test(line) && lines.push(line))
+  return withBroker({ limits: { queueMessages: 5 }, writeLog }, async (broker) => {
+    const absent = await broker.client({ clientId: 'absent', properties: [[P.sessionExpiryInterval, 100]] })
+    await absent.subscribe([{ filter: 't', qos: 1 }])
+    await absent.disconnect()
+    const sender = await broker.client()
+    for (let count = 0; count < 20; count++) await sender.publish({ topic: 't', payload: `${count}`, qos: 1 })
+    assert.equal(lines.length, 1)
+    assert.match(lines[0], /client=absent policy=drop-oldest queuedMessages=5/)
+    assert.equal(broker.library!.counters.droppedQueueFull, 15)
+  })
+})
+
 test('the limit of connections holds for clients that are being authenticated at the same time', () => {
   let asked = 0
   let answerAll = () => {}

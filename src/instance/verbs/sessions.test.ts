@@ -29,6 +29,7 @@ test('a session is shown with what waits in it and how long it is kept', async (
     inflight: 0,
     queuedMessages: 1,
     queuedBytes: shown.queuedBytes,
+    droppedMessages: 0,
     hasWill: false,
     mountPoint: '',
   })

@@ -18,6 +18,7 @@ const sessionShape = z.strictObject({
   inflight: count,
   queuedMessages: count,
   queuedBytes: count,
+  droppedMessages: count.meta({ description: 'Since the start of the instance, because the queue was full.' }),
   hasWill: z.boolean(),
   mountPoint: z.string(),
 })
@@ -96,6 +97,7 @@ function sessionRow(instance: Instance, session: Session): z.input<typeof sessio
     inflight: session.inflightCount,
     queuedMessages: session.queuedMessages,
     queuedBytes: session.queuedBytes,
+    droppedMessages: session.droppedMessages,
     hasWill: session.will !== null,
     mountPoint: session.mountPoint,
   }
