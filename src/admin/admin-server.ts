@@ -2,6 +2,7 @@
 // failures into problems. Holds every limit against a caller that is slow, greedy or broken. Knows no operation by name.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { Server as NetServer } from 'node:net'
+import { setTimeout as wait } from 'node:timers/promises'
 import { OperatorError } from '../base/errors.ts'
 import { parseAddress } from '../transport/address.ts'
 import { type BoundUnixSocket, bindUnixSocket } from '../transport/unix-socket.ts'
@@ -19,6 +20,8 @@ const connectionLimit = 128
 const headerLimitBytes = 16 * 1024
 const headersTimeoutMs = 10_000
 const requestTimeoutMs = 30_000
+/** How long a stop waits for callers that do not take their answer, or have not asked to the end. */
+const lastAnswersLimitMs = 500
 /** Of the parameters in the line of the audit log. */
 const auditLimitChars = 500
 
@@ -59,7 +62,7 @@ class HttpAdminServer implements AdminServer {
   #openApi: string | null = null
   #events: EventStream | null = null
   #bound: BoundUnixSocket | null = null
-  #openRequests = 0
+  readonly #unanswered = new Set<ServerResponse>()
 
   constructor(context: AdminContext, options: AdminServerOptions) {
     this.#context = context
@@ -124,25 +127,28 @@ class HttpAdminServer implements AdminServer {
     this.#events?.close()
     const closed = new Promise((resolve) => this.#server.close(resolve))
     // The answer to whoever asked for the stop is on its way.
-    if (this.#openRequests > 0) await new Promise((resolve) => setImmediate(resolve))
+    const answered = Promise.all(
+      [...this.#unanswered].map((response) => new Promise((resolve) => response.once('close', resolve))),
+    )
+    const limit = new AbortController()
+    await Promise.race([answered, wait(lastAnswersLimitMs, null, { signal: limit.signal }).catch(() => {})])
+    limit.abort()
     this.#server.closeAllConnections()
     await closed
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.on('error', () => {})
-    if (this.#openRequests >= requestLimit) {
+    if (this.#unanswered.size >= requestLimit) {
       this.#fail(
         response,
         new HttpError(503, 'too-many-requests', `${requestLimit} requests at one time are the limit`),
       )
       return
     }
-    this.#openRequests++
-    let isCounted = true
+    this.#unanswered.add(response)
     const release = () => {
-      if (isCounted) this.#openRequests--
-      isCounted = false
+      this.#unanswered.delete(response)
     }
     response.on('close', release)
     try {

@@ -1,6 +1,7 @@
 // The command line's way to the daemon: HTTP on its admin socket. Knows the addresses of operations from their names, and turns
 // problems back into the errors that people read.
 import { type IncomingMessage, request } from 'node:http'
+import { setTimeout as wait } from 'node:timers/promises'
 import { apiBase, operationAddress } from '../admin/operation-address.ts'
 import { OperatorError } from '../base/errors.ts'
 import { defaultPaths } from '../config/default-paths.ts'
@@ -8,6 +9,9 @@ import { UsageError } from './usage-error.ts'
 
 /** An answer beyond this is not that of a daemon. */
 const answerLimitBytes = 64 * 1024 * 1024
+const retryMs = 50
+/** A daemon that has too many connections cuts them off too, and does not end. */
+const stopAttempts = 40
 
 /** Instance and parameters of an operation. */
 export interface AdminCall {
@@ -31,7 +35,23 @@ export class AdminClient {
     throw errorOf(value)
   }
 
-  /** Resolves when the daemon has ended, or at least let go of its socket. */
+  /**
+   * Asks for the end of the daemon. One that is ending already may not hear it any more, which is as good.
+   * @returns its process; null when it had ended before it could answer
+   */
+  async requestStop(): Promise<number | null> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return (await this.call<{ pid: number }>('fleet.stop')).pid
+      } catch (error) {
+        if (attempt > 1 && error instanceof OperatorError && error.code === 'daemon-not-running') return null
+        if (attempt === stopAttempts || !isGone(error)) throw error
+      }
+      await wait(retryMs)
+    }
+  }
+
+  /** Resolves when the daemon, which was told to stop, has ended all instances and let go of its locks and its socket. */
   async whenEnded(): Promise<void> {
     for (;;) {
       try {
@@ -40,10 +60,11 @@ export class AdminClient {
         await new Promise((resolve) => response.once('close', resolve))
       } catch (error) {
         if (error instanceof OperatorError && error.code === 'daemon-not-running') return
-        throw error
+        // Whoever comes while it closes its socket is cut off unheard.
+        if (!isGone(error)) throw error
       }
       // It still answers other connections while it stops.
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      await wait(retryMs)
     }
   }
 
@@ -65,6 +86,10 @@ export class AdminClient {
       sent.end(body)
     })
   }
+}
+
+function isGone(error: unknown): boolean {
+  return error instanceof OperatorError && error.code === 'daemon-gone'
 }
 
 function queryOf(params: Readonly<Record<string, unknown>>): string {

@@ -9,10 +9,10 @@ export function registerStop(program: Command): void {
     .option('--no-wait', 'return at once')
     .action(async (flags: AdminFlags & { wait?: boolean }) => {
       const admin = openAdmin(flags)
-      const { pid } = await admin.call<{ pid: number }>('fleet.stop')
+      const pid = await admin.requestStop()
       const isAwaited = flags.wait !== false
       if (isAwaited) await admin.whenEnded()
       if (flags.json) printJson({ pid, stopped: isAwaited })
-      else printLine(`${isAwaited ? 'stopped' : 'stopping'} pid ${pid}`)
+      else printLine((isAwaited ? 'stopped' : 'stopping') + (pid === null ? '' : ` pid ${pid}`))
     })
 }
