@@ -18,7 +18,9 @@ export function handleDisconnect(connection: Connection, packet: DisconnectPacke
     if (connection.hasZeroExpiry && expiry !== 0) {
       throw new ProtocolError(ReasonCode.protocolError, 'session expiry interval was 0 in CONNECT')
     }
-    connection.session!.expirySeconds = connection.broker.grantedExpiry(expiry)
+    const session = connection.session!
+    // Limits may have been 0 at CONNECT: what has not been noted since then would be lost with a crash.
+    session.expirySeconds = session.isDurable ? connection.broker.grantedExpiry(expiry) : 0
   }
   // [MQTT-3.14.4-3] [MQTT-3.1.2-10]
   connection.isWillDiscarded = packet.reasonCode === ReasonCode.normalDisconnection

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { publish } from '../kit/wire.ts'
+import { disconnect, P, publish } from '../kit/wire.ts'
 import { portOf, Workplace } from './daemon.ts'
 import { projectFolder, runProgram } from './run-program.ts'
 
@@ -161,4 +161,25 @@ test('users and rights: new ones count at once, a broken file leaves both in for
   assert.equal(await logIn('bob', 'three'), 0)
   assert.equal(await hears('b/1'), 'heard')
   assert.equal(await hears('c/1'), 0x87)
+})
+
+test('a Session that was granted no expiry is not kept when a reload would grant one', async (t) => {
+  const workplace = new Workplace(t)
+  const listeners = { local: `unix://${workplace.socketPath}` }
+  workplace.configure({ listeners, limits: { sessionExpiry: 0 } })
+  const daemon = await workplace.start().ready()
+  const kept = {
+    clientId: 'kept',
+    cleanStart: false,
+    properties: [[P.sessionExpiryInterval, 100]] as [number, number][],
+  }
+  const first = await workplace.connect({ path: workplace.socketPath })
+  await first.handshake(kept)
+  await first.subscribe(['t'], { qos: 1 })
+  workplace.configure({ listeners })
+  assert.match(await daemon.reload(), /configuration reloaded/)
+  first.send(disconnect({ level: 5, properties: [[P.sessionExpiryInterval, 100]] }))
+  await first.expectClosed()
+  const again = await workplace.connect({ path: workplace.socketPath })
+  assert.equal((await again.handshake(kept)).sessionPresent, false)
 })
