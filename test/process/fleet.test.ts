@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { connect as connectSocket, createServer } from 'node:net'
+import { type AddressInfo, connect as connectSocket, createServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { connect, P, puback, publish } from '../kit/wire.ts'
 import { FleetPlace, ownSocket, Traffic, until } from './fleet-place.ts'
@@ -241,6 +241,45 @@ test('a second daemon gets no data directory that is in use, says whose it is, a
   assert.equal(members.get('free')!.phase, 'ready')
   await (await place.clientOf('second-free')).fence()
   await client.fence()
+})
+
+test('a port or socket that another program has keeps down only the instance that wants it', async (t) => {
+  const place = new FleetPlace(t)
+  const other = createServer().listen(0, '127.0.0.1')
+  const onSocket = createServer().listen(place.path('taken.sock'))
+  t.after(() => other.close())
+  t.after(() => onSocket.close())
+  await Promise.all([other, onSocket].map((one) => one.listening || once(one, 'listening')))
+  const { port } = other.address() as AddressInfo
+  const tcp = { listeners: { tcp: `tcp://127.0.0.1:${port}` } }
+  place.describe({
+    free: {},
+    pooled: { isolation: 'shared' },
+    crowded: tcp,
+    lazy: { ...tcp, start: 'on-demand' },
+    taken: {},
+  })
+  // Two of the file that want the same are a mistake of the file, and nothing starts.
+  assert.equal(await place.start().ended(), 2)
+  place.describe({ free: {}, pooled: { isolation: 'shared' }, crowded: tcp, taken: { start: 'on-demand' } })
+  const daemon = await place.serve()
+  assert.match(daemon.stdout, / ready instances=4 ready=2 /)
+  const members = await place.members()
+  const inUse = new RegExp(`tcp://127\\.0\\.0\\.1:${port} is in use`)
+  assert.deepEqual(
+    [...members.values()].map(({ phase }) => phase),
+    ['ready', 'ready', 'failed', 'failed'],
+  )
+  assert.match(members.get('crowded')!.reason!, inUse)
+  assert.match(members.get('taken')!.reason!, /taken\.sock is in use/)
+  assert.match(daemon.stdout, new RegExp(`error .*the instance is failed instance=crowded .*${port} is in use`))
+  await (await place.clientOf('free')).fence()
+  await (await place.clientOf('pooled')).fence()
+  other.close()
+  onSocket.close()
+  await place.run(['instance', 'start', 'crowded', 'taken'])
+  await (await place.client({ port })).fence()
+  await (await place.clientOf('taken')).fence()
 })
 
 test('two hundred instances of one template in shared processes start, answer and stop', async (t) => {
