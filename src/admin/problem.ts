@@ -50,6 +50,7 @@ const statusOfCode: ReadonlyMap<string, number> = new Map([
   ['instance-exists', 409],
   ['listener-exists', 409],
   ['not-running', 409],
+  ['stopped-meanwhile', 409],
   ['not-saved', 409],
   ['port-in-use', 409],
   ['socket-in-use', 409],

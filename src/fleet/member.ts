@@ -117,10 +117,13 @@ export class Member {
   async start(): Promise<void> {
     await this.#inTurn(async () => {
       if (this.phase === 'ready') return
+      // A stop came after this was asked for, and ended the start before it.
+      if (this.#is('stopping')) throw stoppedMeanwhile(this.name)
       this.#crashesMs = []
       this.#reason = null
       await this.#start()
       if (this.#is('ready')) return
+      if (this.#is('stopping')) throw stoppedMeanwhile(this.name)
       throw new OperatorError('not-ready', `the instance ${this.name} is not ready: ${this.#reason ?? this.phase}`)
     })
   }
@@ -135,8 +138,9 @@ export class Member {
     await this.#inTurn(() => this.#stop())
   }
 
+  /** Both take their turns here and now, so that a stop that is asked for later has the last word. */
   async restart(): Promise<void> {
-    await this.stop()
+    void this.stop()
     await this.start()
   }
 
@@ -190,6 +194,8 @@ export class Member {
     try {
       await bring()
     } catch (error) {
+      // Somebody wants it stopped, whatever its configuration.
+      if (error instanceof OperatorError && error.code === stopped) return
       await this.stop()
       this.#config = old
       await bring().catch(() => {})
@@ -204,6 +210,8 @@ export class Member {
   }
 
   async #wait(): Promise<void> {
+    // Somebody has started it meanwhile, or a stop is to follow.
+    if (this.phase === 'ready' || this.phase === 'stopping') return
     await this.#openDoor()
     if (this.phase !== 'waiting') this.#to('waiting')
     // Somebody may have come while the listeners were opened.
@@ -246,7 +254,7 @@ export class Member {
       })
     } catch (error) {
       this.#host = null
-      if (this.#is('stopping')) throw error
+      if (this.#is('stopping')) throw stoppedMeanwhile(this.name)
       if (error instanceof OperatorError && crashCodes.includes(error.code)) {
         this.#crashed(describeFailure(error))
         return
@@ -357,6 +365,12 @@ export class Member {
     if (reason !== null) this.#reason = reason
     this.#environment.onPhase(this.name, phase, reason)
   }
+}
+
+const stopped = 'stopped-meanwhile'
+
+function stoppedMeanwhile(name: string): OperatorError {
+  return new OperatorError(stopped, `the instance ${name} was stopped before it was ready`)
 }
 
 /** For people. */

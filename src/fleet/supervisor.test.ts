@@ -122,6 +122,40 @@ test('a start that is under way can be stopped', () =>
     assert.equal(supervisor.memberStatus('a')!.phase, 'stopped')
   }))
 
+test('starts, stops and restarts at one time are taken in turn, and what is removed meanwhile stays away', () =>
+  withFleet(async (fleet) => {
+    const supervisor = await fleet.start(fleet.member('a', 'process'), fleet.member('b', 'process'))
+    await supervisor.stopMember('a')
+    const starting = supervisor.startMember('a')
+    await untilPhase(supervisor, 'a', 'starting')
+    const others = [supervisor.startMember('a'), supervisor.stopMember('a'), supervisor.restartMember('a')]
+    for (const start of [starting, others[0]!]) await assert.rejects(start, { code: 'stopped-meanwhile' })
+    await Promise.all(others.slice(1))
+    assert.equal(supervisor.memberStatus('a')!.phase, 'ready')
+
+    const restarting = supervisor.restartMember('a')
+    const removed = supervisor.apply(fleet.config(fleet.member('b', 'process')))
+    await Promise.all([restarting.catch(() => {}), removed])
+    assert.deepEqual(
+      supervisor.status().members.map(({ name }) => name),
+      ['b'],
+    )
+    assert.equal(existsSync(`${fleet.folder}/a.sock`), false)
+  }))
+
+test('a stop while an instance restarts for a change is not undone, and the change is kept', () =>
+  withFleet(async (fleet) => {
+    const supervisor = await fleet.start(fleet.member('a', 'process'))
+    const next = fleet.member('a', 'process', { nice: 1 })
+    const applying = supervisor.apply(fleet.config(next))
+    await untilPhase(supervisor, 'a', 'starting')
+    await supervisor.stopMember('a')
+    const [change] = await applying
+    assert.equal(change!.kind, 'restart')
+    assert.equal(supervisor.memberStatus('a')!.phase, 'stopped')
+    assert.equal(supervisor.config.members[0]!.nice, 1)
+  }))
+
 test('a stop while the fleet starts leaves nothing running, also what had not had its turn', () =>
   withFleet(async (fleet) => {
     const names = ['a', 'b', 'c']

@@ -218,8 +218,10 @@ export class Supervisor implements Fleet {
   }
 
   async #remove(name: string): Promise<void> {
-    await this.#members.get(name)?.stop()
+    const member = this.#members.get(name)
+    // First of all, so that nobody starts it again behind its stop.
     this.#members.delete(name)
+    await member?.stop()
   }
 
   #reject(change: MemberChange, error: unknown): void {
