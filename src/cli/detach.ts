@@ -5,8 +5,12 @@ import { join } from 'node:path'
 import { OperatorError } from '../base/errors.ts'
 import { readFleet } from './read-config.ts'
 import type { RunOptions } from './run-daemon.ts'
+import { describeOutcome, type StartOutcome } from './start-outcome.ts'
 
-/** Prints the process number. What the daemon says of a failed start comes to our standard error, its exit code is ours. */
+/**
+ * Prints the process number, and on the standard error which instances have failed. What the daemon says of a failed start
+ * comes there too, its exit code is ours.
+ */
 export async function startDetached(options: RunOptions): Promise<void> {
   const logFile = options.logFile ?? defaultLogFile(options)
   const flags = process.argv.slice(2).filter((word) => word !== '--detach' && word !== '-d')
@@ -16,16 +20,17 @@ export async function startDetached(options: RunOptions): Promise<void> {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
   child.stderr!.pipe(process.stderr, { end: false })
-  const outcome = await new Promise<'ready' | number>((resolve, reject) => {
-    child.once('message', () => resolve('ready'))
+  const outcome = await new Promise<StartOutcome | number>((resolve, reject) => {
+    child.once('message', (message) => resolve(message as StartOutcome))
     child.once('error', reject)
     child.once('close', (code) => resolve(code ?? 1))
   })
-  if (outcome !== 'ready') {
+  if (typeof outcome === 'number') {
     process.exitCode = outcome
     return
   }
   process.stdout.write(`${child.pid}\n`)
+  for (const line of describeOutcome(outcome)) process.stderr.write(`${line}\n`)
   child.stderr!.destroy()
   child.unref()
 }

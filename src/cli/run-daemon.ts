@@ -17,6 +17,7 @@ import { runForeground } from './foreground.ts'
 import { removePidFile, writePidFile } from './pid-file.ts'
 import { type ConfigOptions, openSavedChanges, readFleet } from './read-config.ts'
 import { prepareRunDirectory } from './run-directory.ts'
+import { startOutcome } from './start-outcome.ts'
 import { letYoungGenerationGrow } from './young-generation.ts'
 
 export interface RunOptions extends ConfigOptions {
@@ -128,7 +129,8 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
         letYoungGenerationGrow()
         if (options.pidFile !== undefined) writePidFile(options.pidFile, process.pid)
         // The one who has started us in the background waits for this.
-        if (process.send !== undefined) process.send({ isReady: true }, () => process.disconnect())
+        if (process.send === undefined) return
+        process.send(startOutcome(supervisor.status().members), () => process.disconnect())
       },
     })
   } finally {

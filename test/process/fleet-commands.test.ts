@@ -493,13 +493,7 @@ test('start --detach returns when all is ready, with the process number; its err
   place.describe()
   const words = ['start', '-c', place.configFile, '--detach', '--pid-file', place.path('pid')]
   const pid = Number(await place.text(...words))
-  t.after(() => {
-    try {
-      process.kill(pid, 'SIGKILL')
-    } catch {
-      // It has ended, as it should.
-    }
-  })
+  t.after(() => killIfThere(pid))
   assert.equal((await place.json('status')).pid, pid)
   assert.equal(place.read('pid'), `${pid}\n`)
   await (await place.socketClient('b')).fence()
@@ -514,3 +508,29 @@ test('start --detach returns when all is ready, with the process number; its err
   assert.equal(wrong.code, 2)
   assert.match(wrong.stderr, /instanses/)
 })
+
+test('start --detach says which instances have failed, and why; the others run', async (t) => {
+  const place = new FleetPlace(t)
+  const passwords = place.path('nobody')
+  place.describe({
+    instances: { a: {}, b: { auth: { passwords } }, c: { start: 'on-demand' }, d: { start: 'manual' } },
+  })
+  const { code, stdout, stderr } = await place.run('start', '-c', place.configFile, '--detach')
+  const pid = Number(stdout)
+  t.after(() => killIfThere(pid))
+  assert.equal(code, 0)
+  const [summary, reason, ...others] = stderr.split('\n')
+  assert.equal(summary, 'atoll: 2 of 4 instances ready')
+  assert.match(reason, /^atoll: b is failed: .*nobody: auth\.passwords: there is no such file/)
+  assert.deepEqual(others, [''])
+  assert.equal((await place.run('status')).code, 1)
+  await place.text('stop')
+})
+
+function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended, as it should.
+  }
+}
