@@ -45,6 +45,8 @@ export class StubFleet implements Fleet {
       recovery: null,
       readySinceMs: 0,
       reason: null,
+      lastFailure: null,
+      lastFailureAtMs: null,
     } as const
     return { name, ...state, listeners: [], connections: 0, restarts: 0 }
   }

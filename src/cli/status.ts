@@ -25,18 +25,24 @@ export function registerStatus(program: Command): void {
 export function printInstances(members: readonly MemberStatus[]): void {
   printTable(
     ['NAME', 'PHASE', 'PID', 'CONNECTIONS', 'RESTARTS', 'LISTENERS', 'REASON'],
-    members.map(({ name, phase, pid, connections, restarts, listeners, reason }) => [
-      name,
-      phase,
-      pid,
-      connections,
-      restarts,
-      listeners.map(({ address }) => address).join(' '),
-      reason,
+    members.map((member) => [
+      member.name,
+      member.phase,
+      member.pid,
+      member.connections,
+      member.restarts,
+      member.listeners.map(({ address }) => address).join(' '),
+      reasonOf(member),
     ]),
   )
   for (const { name, problem, recovery } of members) {
     if (problem !== null) printLine(`${name} IS NOT READY: ${escapeText(problem)}`)
     if (recovery !== null) printLine(`${name}: ${escapeText(recovery)}`)
   }
+}
+
+/** What is over by now says so, and when it was. */
+function reasonOf({ reason, lastFailure, lastFailureAtMs }: MemberStatus): string | null {
+  if (reason !== null || lastFailure === null || lastFailureAtMs === null) return reason
+  return `earlier, at ${new Date(lastFailureAtMs).toISOString()}: ${lastFailure}`
 }

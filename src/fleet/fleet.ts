@@ -34,8 +34,12 @@ export interface MemberStatus {
   recovery: string | null
   /** Milliseconds since the epoch; null while it is not ready. */
   readySinceMs: number | null
-  /** Why it failed or crashed last, for people; null when it did not. */
+  /** Why it has failed or backs off, for people; null in every other phase. */
   reason: string | null
+  /** Why it failed or crashed last, for people, also after it has come back; null when it did not since its start by hand. */
+  lastFailure: string | null
+  /** Milliseconds since the epoch, of `lastFailure`. */
+  lastFailureAtMs: number | null
 }
 
 export interface FleetStatus {

@@ -39,7 +39,9 @@ export class Member {
   #config: FleetMember
   #host: MemberHost | null = null
   #door: Door | null = null
+  /** Why it failed or crashed last; a start by hand forgets it. */
   #reason: string | null = null
+  #reasonAtMs: number | null = null
   /** What the last start that failed threw. */
   #failure: unknown = null
   #restarts = 0
@@ -90,7 +92,9 @@ export class Member {
       problem,
       recovery,
       readySinceMs: this.#readySinceMs,
-      reason: this.#reason,
+      reason: isInTrouble(this.phase) ? this.#reason : null,
+      lastFailure: this.#reason,
+      lastFailureAtMs: this.#reasonAtMs,
     }
   }
 
@@ -121,6 +125,7 @@ export class Member {
       if (this.#is('stopping')) throw stoppedMeanwhile(this.name)
       this.#crashesMs = []
       this.#reason = null
+      this.#reasonAtMs = null
       await this.#start()
       if (this.#is('ready')) return
       if (this.#is('stopping')) throw stoppedMeanwhile(this.name)
@@ -362,7 +367,10 @@ export class Member {
 
   #to(phase: MemberPhase, reason: string | null = null): void {
     this.#life.to(phase)
-    if (reason !== null) this.#reason = reason
+    if (reason !== null) {
+      this.#reason = reason
+      this.#reasonAtMs = this.#environment.clock.wallMs()
+    }
     this.#environment.onPhase(this.name, phase, reason)
   }
 }
@@ -371,6 +379,10 @@ const stopped = 'stopped-meanwhile'
 
 function stoppedMeanwhile(name: string): OperatorError {
   return new OperatorError(stopped, `the instance ${name} was stopped before it was ready`)
+}
+
+function isInTrouble(phase: MemberPhase): boolean {
+  return phase === 'failed' || phase === 'backing-off'
 }
 
 /** For people. */

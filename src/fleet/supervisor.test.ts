@@ -45,15 +45,18 @@ for (const kind of ['process', 'shared'] as const) {
         while (isBusy) await busy.publish('t', 'x', { qos: 1 })
       })().catch(() => {})
       const victim = supervisor.memberStatus('a')!.pid!
+      const beganAtMs = supervisor.memberStatus('a')!.readySinceMs!
       process.kill(victim, 'SIGKILL')
       await untilPhase(supervisor, 'a', 'backing-off')
+      assert.match(supervisor.memberStatus('a')!.reason!, /^the host process was ended by SIGKILL/)
       isBusy = false
       await traffic
       await untilPhase(supervisor, 'a', 'ready')
-      const { pid, restarts, reason } = supervisor.memberStatus('a')!
+      const { pid, restarts, reason, lastFailure, lastFailureAtMs, readySinceMs } = supervisor.memberStatus('a')!
       assert.notEqual(pid, victim)
-      assert.equal(restarts, 1)
-      assert.match(reason!, /^the host process was ended by SIGKILL/)
+      assert.deepEqual([restarts, reason], [1, null])
+      assert.match(lastFailure!, /^the host process was ended by SIGKILL/)
+      assert.ok(lastFailureAtMs! >= beganAtMs && lastFailureAtMs! <= readySinceMs!)
       await other.publish('t', 'x', { qos: 1 })
       assert.deepEqual([supervisor.memberStatus('b')!.restarts], [0])
       const again = await fleet.connect(`tcp://127.0.0.1:${port}`)
@@ -75,8 +78,8 @@ test('an instance that crashes too often is left as failed, with its last words;
     }
     assert.match(supervisor.memberStatus('a')!.reason!, /ended by SIGKILL \(3 times within 60 s\)/)
     await supervisor.startMember('a')
-    assert.equal(supervisor.memberStatus('a')!.phase, 'ready')
-    assert.equal(supervisor.memberStatus('a')!.restarts, 3)
+    const { phase, restarts, lastFailure, lastFailureAtMs } = supervisor.memberStatus('a')!
+    assert.deepEqual([phase, restarts, lastFailure, lastFailureAtMs], ['ready', 3, null, null])
   }))
 
 test('a heap that is full ends one instance, says so, and is in its log', () =>

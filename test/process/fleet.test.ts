@@ -76,7 +76,10 @@ test('kill -9 of one host process: the others notice nothing, it comes back, and
     const own = (await place.members()).get('own')!
     return own.phase === 'ready' && own.restarts === 1
   })
+  // What is over does not look like what is so.
+  assert.match(await place.run(['status']), /^own +ready .* earlier, at 20\S+Z: the host process was ended by SIGKILL/m)
   const after = await place.members()
+  assert.equal(after.get('own')!.reason, null)
   assert.notEqual(after.get('own')!.pid, before.get('own')!.pid)
   for (const name of others)
     assert.deepEqual([after.get(name)!.pid, after.get(name)!.restarts], [before.get(name)!.pid, 0], name)
