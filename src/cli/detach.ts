@@ -39,7 +39,8 @@ export async function startDetached(options: RunOptions): Promise<void> {
 function defaultLogFile(options: RunOptions): string {
   const { logDir } = readFleet(options).fleet
   try {
-    mkdirSync(logDir, { recursive: true, mode: 0o750 })
+    // Instances under accounts of their own reach their folders in it.
+    mkdirSync(logDir, { recursive: true, mode: 0o751 })
   } catch (error) {
     throw new OperatorError('directory-missing', `the log directory cannot be created: ${(error as Error).message}`, {
       place: { key: 'logDir' },

@@ -46,6 +46,7 @@ export function serviceUnits(plan: ServicePlan): Unit[] {
 
 function serviceText({ command, configFile, user, group, gracePeriodSeconds, sockets }: ServicePlan): string {
   // Instances with an account of their own need a daemon that may change to it.
+  // which reach the folders of their own in the common ones.
   const capabilities = user === 'root' ? [] : ['CapabilityBoundingSet=', 'AmbientCapabilities=']
   return lines(
     '[Unit]',
@@ -79,9 +80,9 @@ function serviceText({ command, configFile, user, group, gracePeriodSeconds, soc
     '# Sockets of socket units lie there while the service does not run.',
     'RuntimeDirectoryPreserve=yes',
     'StateDirectory=atoll',
-    'StateDirectoryMode=0700',
+    `StateDirectoryMode=${user === 'root' ? '0711' : '0700'}`,
     'LogsDirectory=atoll',
-    'LogsDirectoryMode=0750',
+    `LogsDirectoryMode=${user === 'root' ? '0751' : '0750'}`,
     'Environment=XDG_RUNTIME_DIR=/run XDG_DATA_HOME=/var/lib XDG_STATE_HOME=/var/log',
     'UMask=0027',
     '',

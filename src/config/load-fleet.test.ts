@@ -589,6 +589,12 @@ test('random fleets that are nearly right: what is accepted has names and addres
   assert.ok(accepted > 10, `${accepted} of 500`)
 })
 
+test('an instance of another account has its socket in a folder of its own', () => {
+  const [own, other] = membersOf('instances: { a: { user: nobody }, b: { user: null } }')
+  assert.deepEqual(addresses(own!), ['unix:///home/user/.local/state/atoll/run/a/a.sock'])
+  assert.deepEqual(addresses(other!), ['unix:///home/user/.local/state/atoll/run/b.sock'])
+})
+
 test('what commands have added stands beside the files, and takes no listeners of theirs', () => {
   const changes = new SavedChanges(null)
   changes.putInstance('extra', { limits: { inflight: 3 } }, false)

@@ -59,13 +59,15 @@ export function listenerNames(root: MapNode): string[] {
 
 /**
  * For an instance of which no file names a listener: a socket in the run directory, and for one that is alone the loopback
- * address too.
+ * address too. Another account may not write there, so its socket has a folder of its own.
  */
 export function withDefaultListeners(root: MapNode, name: string, runDir: string, isAlone: boolean): MapNode {
   if (childOf(root, 'listeners') !== null) return root
   const { baseDirectory } = root
+  const user = childOf(root, 'user')
+  const folder = user?.kind === 'scalar' && user.value !== null ? `${runDir}/${name}` : runDir
   // The path is no text of the instance, so nothing in it is a variable.
-  const addresses = [['local', `unix://${runDir.replaceAll('${', () => '$${')}/${name}.sock`]]
+  const addresses = [['local', `unix://${folder.replaceAll('${', () => '$${')}/${name}.sock`]]
   if (isAlone) addresses.unshift(['tcp', 'tcp://127.0.0.1:1883'])
   const listeners = addresses.map(([listener, value]): [string, MapEntry] => {
     const keyPlace = { key: `listeners.${listener}` }

@@ -1,7 +1,7 @@
 // The account under which an instance's process runs, and the folders that it needs, made for that account.
 import { execFile } from 'node:child_process'
-import { chownSync, mkdirSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { chmodSync, chownSync, mkdirSync } from 'node:fs'
+import { dirname, join, relative, sep } from 'node:path'
 import { OperatorError } from '../base/errors.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
 import { findGroupId, findUserId } from '../transport/accounts.ts'
@@ -73,6 +73,33 @@ export function makeDirectories(member: FleetMember, { uid, gid }: MemberAccount
           cause: error,
         },
       )
+    }
+  }
+}
+
+/**
+ * Makes the folders directly below the run directory in which the sockets of an account lie, since it may not do so itself.
+ * Those that are there stay as they are.
+ * @throws OperatorError `directory-missing`
+ */
+export function makeSocketFolders(member: FleetMember, { uid, gid }: MemberAccount, runDir: string): void {
+  if (uid === null) return
+  for (const { name, address } of member.config.listeners) {
+    if (!address.startsWith('unix:/')) continue
+    const [first, ...rest] = relative(runDir, address.slice('unix://'.length)).split(sep)
+    if (first === undefined || first === '..' || rest.length === 0) continue
+    const folder = join(runDir, first)
+    try {
+      mkdirSync(folder)
+      chmodSync(folder, 0o755)
+      chownSync(folder, uid, gid ?? -1)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EEXIST') continue
+      const message = `the directory ${folder} cannot be made: ${(error as Error).message}`
+      throw new OperatorError('directory-missing', message, {
+        place: { key: `listeners.${name}.address` },
+        cause: error,
+      })
     }
   }
 }

@@ -417,8 +417,11 @@ test('kill -9 of the supervisor: its hosts stop, no orphan holds a port', () =>
 
 test('a process of another account, and of another niceness', { skip: process.getuid?.() !== 0 }, () =>
   withFleet(async (fleet) => {
-    chmodSync(fleet.folder, 0o777 | 0o1000)
-    const supervisor = await fleet.start(fleet.member('a', 'process', { user: 'nobody', nice: 5 }))
+    chmodSync(fleet.folder, 0o755)
+    const listeners = { tcp: 'tcp://127.0.0.1:0', local: `unix://${fleet.folder}/run/a/deep/a.sock` }
+    const supervisor = await fleet.start(
+      fleet.member('a', 'process', { user: 'nobody', nice: 5, config: { listeners } }),
+    )
     const { pid, phase, reason } = supervisor.memberStatus('a')!
     assert.equal(phase, 'ready', reason ?? '')
     const status = readFileSync(`/proc/${pid}/status`, 'utf8')

@@ -18,7 +18,7 @@ import type { Fleet, FleetEvent, FleetStatus, KeyChange, MemberChange, MemberPha
 import { HostProcess, type HostProcessOptions } from './host-process.ts'
 import { InlineHost } from './inline-host.ts'
 import { describeFailure, Member, type MemberEnvironment } from './member.ts'
-import { findAccount, type MemberAccount, makeDirectories } from './member-account.ts'
+import { findAccount, type MemberAccount, makeDirectories, makeSocketFolders } from './member-account.ts'
 import type { MemberHost, OnHostEnd } from './member-host.ts'
 import { logPath } from './running-instance.ts'
 import { SharedPool } from './shared-pool.ts'
@@ -290,6 +290,7 @@ export class Supervisor implements Fleet {
     const { runDir } = this.#config
     const { isolation, pool, poolSize } = member
     makeDirectories(member, account, isolation !== 'inline' || writeInlineLog === null)
+    makeSocketFolders(member, account, runDir)
     const { name } = member.config
     if (isolation === 'inline') return new InlineHost(this.#inlineEnvironment())
     if (isolation === 'process') {
