@@ -22,8 +22,12 @@ export interface AdminCall {
 export class AdminClient {
   readonly socketPath: string
 
-  constructor(socketPath: string) {
+  readonly #timeLimitMs: number | null
+
+  /** @param timeLimitMs of each call; null for none */
+  constructor(socketPath: string, timeLimitMs: number | null = null) {
     this.socketPath = socketPath
+    this.#timeLimitMs = timeLimitMs
   }
 
   /** @throws OperatorError with the code of the problem, or `daemon-not-running` */
@@ -80,6 +84,7 @@ export class AdminClient {
         path:
           apiBase + path.replace('{instance}', encodeURIComponent(instance)) + (body === null ? queryOf(params) : ''),
         headers: { ...headers, connection: 'close' },
+        ...(this.#timeLimitMs === null ? {} : { signal: AbortSignal.timeout(this.#timeLimitMs) }),
       })
       sent.once('response', resolve)
       sent.once('error', (error: NodeJS.ErrnoException) => reject(connectionError(error, socketPath)))

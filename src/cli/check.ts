@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { OperatorError } from '../base/errors.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
 import type { LoadedFleet } from '../config/load-fleet.ts'
+import type { FleetStatus } from '../fleet/fleet.ts'
 import { addConfigOptions } from './config-options.ts'
 import { counted } from './counted.ts'
 import { exitCodes } from './exit-codes.ts'
@@ -14,8 +15,9 @@ interface CheckOptions extends ConfigOptions {
   host?: true
 }
 
-/** What the fleet itself has while it runs: no fault of the configuration. */
+/** What somebody has at this moment: no fault of the configuration. */
 const codesWhileRunning = ['port-in-use', 'socket-in-use']
+const statusTimeLimitMs = 2000
 
 export function registerCheck(program: Command): void {
   addConfigOptions(program.command('check'))
@@ -87,12 +89,27 @@ async function askAccounts(loaded: LoadedFleet): Promise<OperatorError[]> {
 
 async function askHost(loaded: LoadedFleet): Promise<{ errors: OperatorError[]; warnings: OperatorError[] }> {
   const { checkHost, readHostFacts } = await import('../fleet/host-check.ts')
-  const found = await checkHost(loaded, readHostFacts(), process.platform)
+  const held = await askRunningDaemon(loaded.fleet.admin.listen)
+  const found = await checkHost(loaded, readHostFacts(), process.platform, held)
   const isError = ({ severity, error }: (typeof found)[number]) =>
     severity === 'error' && !codesWhileRunning.includes(error.code)
   return {
     errors: found.filter(isError).map(({ error }) => error),
     warnings: found.filter((one) => !isError(one)).map(({ error }) => error),
+  }
+}
+
+/** @returns what the daemon of this configuration has already, if one runs and tells us */
+async function askRunningDaemon(listen: string): Promise<string[]> {
+  const { AdminClient } = await import('./admin-client.ts')
+  try {
+    const admin = new AdminClient(listen.slice('unix://'.length), statusTimeLimitMs)
+    const { members } = await admin.call<FleetStatus>('fleet.status')
+    const open = members.flatMap(({ listeners }) => listeners.filter(({ phase }) => phase === 'listening'))
+    return [listen, ...open.map(({ address }) => address)]
+  } catch (error) {
+    if (error instanceof OperatorError) return []
+    throw error
   }
 }
 

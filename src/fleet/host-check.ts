@@ -8,7 +8,7 @@ import { describeOperatorError, OperatorError, type Place } from '../base/errors
 import type { FleetMember } from '../config/fleet-config.ts'
 import type { LoadedFleet } from '../config/load-fleet.ts'
 import { formatSize } from '../config/quantities.ts'
-import { type Address, parseAddress } from '../transport/address.ts'
+import { type Address, formatAddress, parseAddress } from '../transport/address.ts'
 import { describeListenError } from '../transport/listen-error.ts'
 import { socketInUse } from '../transport/unix-socket.ts'
 import { findUnknownAccounts } from './account-check.ts'
@@ -59,7 +59,7 @@ export function readHostFacts(): HostFacts {
 }
 
 /**
- * @param own addresses that this process has already
+ * @param own addresses that this process, or the daemon of this configuration, has already
  * @returns errors first; nothing is thrown for what the host lacks
  */
 export async function checkHost(
@@ -73,8 +73,8 @@ export async function checkHost(
   const folders = new FolderCheck(fleet.runDir, errors)
   const wanted: { address: Address; place: Place }[] = []
   const want = (text: string, place: Place) => {
-    if (own.includes(text)) return
     const address = parseAddress(text, { platform, role: 'listener', place })
+    if (formsOf(address).some((form) => own.includes(form))) return
     wanted.push({ address, place })
     if (address.kind === 'unix') folders.checkSocketFolder(dirname(address.path), place)
   }
@@ -101,6 +101,12 @@ export async function checkHost(
     ...errors.map((error) => ({ severity: 'error' as const, error })),
     ...warnings.map((error) => ({ severity: 'warning' as const, error })),
   ]
+}
+
+/** As a listener there would show it. */
+function formsOf(address: Address): string[] {
+  if (address.kind !== 'tcp' || address.host !== 'localhost') return [formatAddress(address)]
+  return ['localhost', '127.0.0.1', '::1'].map((host) => formatAddress({ ...address, host }))
 }
 
 /** @returns why nobody can listen there at this moment; null when it is free */

@@ -1,12 +1,15 @@
 // Every command that manages a running fleet, as text and as JSON, against a real daemon and with a client on a UNIX socket.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { appendFileSync, existsSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { RawClient } from '../kit/raw-client.ts'
 import { P } from '../kit/wire.ts'
 import { type Daemon, Workplace } from './daemon.ts'
+import { freePorts } from './free-ports.ts'
 import { projectFolder, runProgram } from './run-program.ts'
 
 const command = join(projectFolder, 'dist/cli/main.js')
@@ -525,6 +528,30 @@ test('start --detach says which instances have failed, and why; the others run',
   assert.deepEqual(others, [''])
   assert.equal((await place.run('status')).code, 1)
   await place.text('stop')
+})
+
+test('check --host beside the running fleet finds what others have, and not what the fleet itself has', async (t) => {
+  const place = new FleetPlace(t)
+  const other = createServer().listen(place.path('other.sock'))
+  t.after(() => other.close())
+  await once(other, 'listening')
+  const port = await freePorts(2)
+  const instances = {
+    a: { listeners: { tcp: `tcp://localhost:${port}`, local: `unix://${place.path('a.sock')}` } },
+    b: { isolation: 'process', start: 'on-demand', listeners: { tcp: `tcp://*:${port + 1}` } },
+  }
+  const defaults = { auth: { passwords: place.write('users', '') } }
+  place.describe({ instances, defaults })
+  await place.serve()
+  const check = () => place.run('check', '-c', place.configFile, '--host')
+  assert.deepEqual(await check(), { code: 0, stdout: 'ok: 2 instances, 3 listeners\n', stderr: '' })
+  place.describe({
+    instances: { ...instances, c: { listeners: { local: `unix://${place.path('other.sock')}` } } },
+    defaults,
+  })
+  const found = await check()
+  assert.equal(found.code, 0)
+  assert.match(found.stderr, /^warning: \S+ instances\.c\.listeners\.local: .*other\.sock is in use.*\n$/)
 })
 
 function killIfThere(pid: number): void {
