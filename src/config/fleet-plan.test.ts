@@ -97,6 +97,7 @@ test('exactly what a process is made of needs a restart', () => {
     'isolation',
     'pool',
     'poolSize',
+    'start',
     'user',
     'group',
     'nice',

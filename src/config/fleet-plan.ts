@@ -109,7 +109,7 @@ function planMember(before: FleetMember, after: FleetMember): KeyChange[] {
 
 function kindOf({ key, kind }: KeyChange, before: FleetMember, after: FleetMember): KeyChange['kind'] {
   // Whether it starts with the fleet counts from the next start of the fleet; who holds the listeners does not.
-  if (key === 'start') return [before.start, after.start].includes('on-demand') ? 'restart' : 'hot'
+  if (key === 'start' && ![before.start, after.start].includes('on-demand')) return 'hot'
   return kind
 }
 

@@ -389,7 +389,8 @@ export const memberKeys = {
     'start',
     choice(['always', 'on-demand', 'manual']),
     'always',
-    '`always`: together with the fleet; `on-demand`: at the first connection to one of its listeners; `manual`: only when told to.',
+    '`always`: together with the fleet; `on-demand`: at the first connection to one of its listeners; `manual`: only when told to. From `always` to `manual` and back no restart is needed.',
+    restart,
   ),
   stopWhenIdle: key(
     'stopWhenIdleSeconds',
