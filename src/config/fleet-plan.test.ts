@@ -10,7 +10,7 @@ const fleetOf = (text: string): FleetConfig => loadAll(text).fleet
 /** `a hot limits.inflight:1000→5`, one line for each instance. */
 function plan(before: string, after: string): string[] {
   return planFleet(fleetOf(before), fleetOf(after)).map(({ name, kind, keys, reason }) => {
-    assert.equal(reason, null)
+    assert.equal(reason, kind === 'removed' ? `its data is kept in /home/user/.local/share/atoll/${name}` : null)
     const changes = keys.map((one) => ` ${one.kind} ${one.key} ${JSON.stringify(one.from)}→${JSON.stringify(one.to)}`)
     return `${name}: ${kind}${changes.join(',')}`
   })

@@ -35,7 +35,7 @@ export interface MemberChange {
   name: string
   kind: ChangeKind
   keys: KeyChange[]
-  /** Why it was rejected or rolled back. */
+  /** Why it was rejected or rolled back; of one that is removed, where its data is kept. */
   reason: string | null
 }
 
@@ -66,7 +66,9 @@ export function planFleet(running: FleetConfig, next: FleetConfig): MemberChange
     const kind = keys.length === 0 ? 'unchanged' : keys.some((one) => one.kind === 'restart') ? 'restart' : 'hot'
     return { name, kind, keys, reason: null }
   })
-  for (const name of old.keys()) changes.push({ name, kind: 'removed', keys: [], reason: null })
+  for (const [name, { dataDir }] of old) {
+    changes.push({ name, kind: 'removed', keys: [], reason: `its data is kept in ${dataDir}` })
+  }
   return changes
 }
 

@@ -144,7 +144,11 @@ test('plan, apply and reload tell what changes, and leave the clients of others 
   )
   await (await place.socketClient('c')).fence()
   place.describe()
-  assert.equal(await place.text('reload'), 'b: hot\n  hot       limits.inflight: 7 -> 1000\nc: removed\n')
+  assert.equal(
+    await place.text('reload'),
+    `b: hot\n  hot       limits.inflight: 7 -> 1000\nc: removed: its data is kept in ${place.path('data/c')}\n`,
+  )
+  assert.ok(existsSync(place.path('data/c')))
   assert.equal(await place.text('instance', 'reload', '*'), 'nothing changes\n')
   place.write('taken', '')
   const taken = { template: 'small', listeners: { more: `unix://${place.path('taken')}` } }
@@ -274,7 +278,7 @@ test('apply of another file takes it with what was saved beside it; plan and wha
   const kept = place.read('atoll.saved.yaml')
   const other = place.write('other.json', place.read('atoll.json'))
   place.write('other.saved.yaml', 'instances: { theirs: { template: small } }\n')
-  const changes = 'theirs: created\nkept: removed\n'
+  const changes = `theirs: created\nkept: removed: its data is kept in ${place.path('data/kept')}\n`
   assert.equal(await place.text('plan', '-c', other), changes)
   // Planning has changed nothing: the first file is in force.
   assert.equal(await place.text('plan'), 'nothing changes\n')
