@@ -49,9 +49,9 @@ export const fleetRoutes: readonly AdminRoute[] = [
     'fleet.plan',
     'What apply would change, by instance and key; an element without name is the daemon itself.',
     z.strictObject({ file }),
-    ({ fleet, readConfig }, _, params) => {
+    async ({ fleet, readConfig }, _, params) => {
       const next = readConfig(params.file)
-      return withDaemon(fleet.plan(next), fleet.planDaemon(next))
+      return withDaemon(await fleet.plan(next), fleet.planDaemon(next))
     },
   ),
   route(

@@ -51,7 +51,7 @@ export class StubFleet implements Fleet {
     return { name, ...state, listeners: [], connections: 0, restarts: 0 }
   }
 
-  plan(next: FleetConfig) {
+  async plan(next: FleetConfig) {
     return next.members.map(({ config: { name } }) => ({ name, kind: 'unchanged' as const, keys: [], reason: null }))
   }
 

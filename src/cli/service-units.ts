@@ -45,8 +45,7 @@ export function serviceUnits(plan: ServicePlan): Unit[] {
 }
 
 function serviceText({ command, configFile, user, group, gracePeriodSeconds, sockets }: ServicePlan): string {
-  // Instances with an account of their own need a daemon that may change to it.
-  // which reach the folders of their own in the common ones.
+  // Instances with an account of their own need a daemon that may change to it, and reach their folders in the common ones.
   const capabilities = user === 'root' ? [] : ['CapabilityBoundingSet=', 'AmbientCapabilities=']
   return lines(
     '[Unit]',

@@ -63,7 +63,7 @@ export interface Fleet {
   status(): FleetStatus
   memberStatus(name: string): MemberStatus | null
   /** What `apply` would do. */
-  plan(next: FleetConfig): MemberChange[]
+  plan(next: FleetConfig): Promise<MemberChange[]>
   /** The same for the keys of the daemon itself. */
   planDaemon(next: FleetConfig): KeyChange[]
   /** All or nothing for each instance; an instance that does not change keeps its connections. */

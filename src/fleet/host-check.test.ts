@@ -19,9 +19,10 @@ async function check(
   text: string,
   facts = plenty,
   own: string[] = [],
+  place = folder,
 ): Promise<{ found: string[]; messages: string[] }> {
   const file = join(folder, `${files++}.yaml`)
-  writeFileSync(file, `runDir: ${folder}\ndataDir: ${folder}/data\nlogDir: ${folder}/log\n${text}`)
+  writeFileSync(file, `runDir: ${place}\ndataDir: ${place}/data\nlogDir: ${place}/log\n${text}`)
   const loaded = loadFleet({
     file,
     environment: {},
@@ -144,4 +145,35 @@ test('the facts of this host', () => {
   const { openFilesLimit, memoryBytes } = readHostFacts()
   assert.ok(memoryBytes > 2 ** 20)
   assert.ok(process.platform !== 'linux' || openFilesLimit! > 10)
+})
+
+const asRoot = { skip: process.getuid?.() === 0 ? false : 'only root may try the rights of another account' }
+
+test('what the account of an instance may not do', asRoot, async (context) => {
+  const place = mkdtempSync(join(tmpdir(), 'atoll-rights-'))
+  context.after(() => rmSync(place, { recursive: true, force: true }))
+  chmodSync(place, 0o755)
+  for (const name of ['secret.passwd', 'open.passwd']) writeFileSync(join(place, name), '')
+  chmodSync(join(place, 'secret.passwd'), 0o600)
+  mkdirSync(join(place, 'data/b'), { recursive: true })
+  writeFileSync(join(place, 'data/b/store'), '')
+  mkdirSync(join(place, 'locked'), { mode: 0o700 })
+  const { found, messages } = await check(
+    `
+instances:
+  a: { user: nobody, auth: { passwords: ${place}/open.passwd } }
+  b: { user: nobody, auth: { passwords: ${place}/secret.passwd } }
+  c: { user: nobody, dataDir: ${place}/locked/c, listeners: { local: "unix://${place}/c.sock" } }
+`,
+    plenty,
+    [],
+    place,
+  )
+  assert.deepEqual(found, [
+    'error not-owned instances.b.dataDir',
+    'error not-permitted instances.b.auth.passwords',
+    'error not-permitted instances.c.dataDir',
+    'error directory-not-writable instances.c.listeners.local',
+  ])
+  assert.match(messages[1]!, /the account nobody may not read .*secret\.passwd/)
 })

@@ -12,6 +12,8 @@ import { type Address, formatAddress, parseAddress } from '../transport/address.
 import { describeListenError } from '../transport/listen-error.ts'
 import { socketInUse } from '../transport/unix-socket.ts'
 import { findUnknownAccounts } from './account-check.ts'
+import { findRightsFaults } from './account-rights.ts'
+import { findAccount } from './member-account.ts'
 
 export interface HostFinding {
   /** An error keeps something from starting; a warning says what may go wrong under load. */
@@ -79,15 +81,18 @@ export async function checkHost(
     if (address.kind === 'unix') folders.checkSocketFolder(dirname(address.path), place)
   }
   want(fleet.admin.listen, findPlace(null, ['admin', 'listen']))
-  for (const { config, start, dataDir, logDir, user } of fleet.members) {
+  for (const member of fleet.members) {
+    const { config, start, dataDir, logDir, user } = member
     const { name, listeners } = config
     // It takes its places when somebody starts it, and until then whoever has them may.
     if (start === 'manual') continue
     for (const listener of listeners) {
       if (listener.enabled) want(listener.address, findPlace(name, ['listeners', listener.name, 'address']))
     }
-    // Under another account it has other rights than this process.
-    if (user !== null) continue
+    if (user !== null) {
+      errors.push(...(await askForAccount(member, loaded, platform)))
+      continue
+    }
     folders.checkOwnFolder(dataDir, findPlace(name, ['dataDir']))
     folders.checkOwnFolder(logDir, findPlace(name, ['logDir']))
   }
@@ -107,6 +112,23 @@ export async function checkHost(
 function formsOf(address: Address): string[] {
   if (address.kind !== 'tcp' || address.host !== 'localhost') return [formatAddress(address)]
   return ['localhost', '127.0.0.1', '::1'].map((host) => formatAddress({ ...address, host }))
+}
+
+/** Under another account an instance has other rights than this process, and only root can try them. */
+async function askForAccount(
+  member: FleetMember,
+  { fleet, findPlace }: LoadedFleet,
+  platform: NodeJS.Platform,
+): Promise<OperatorError[]> {
+  if (process.geteuid?.() !== 0) return []
+  // One that is not there has been found already.
+  const account = await findAccount(member, platform, 0).catch(() => null)
+  if (account === null) return []
+  const faults = await findRightsFaults(member, account, fleet.runDir)
+  return faults.map(({ code, message, fix, place }) => {
+    const path = (place?.key ?? '').split('.')
+    return new OperatorError(code, message, { place: findPlace(member.config.name, path), fix: fix ?? undefined })
+  })
 }
 
 /** @returns why nobody can listen there at this moment; null when it is free */

@@ -52,28 +52,31 @@ function primaryGroup(user: string): Promise<number> {
  * @param hasLog whether the instance writes a log file
  * @throws OperatorError `directory-missing`
  */
-export function makeDirectories(member: FleetMember, { uid, gid }: MemberAccount, hasLog: boolean): void {
-  for (const [key, mode] of [
-    ['dataDir', 0o700],
-    ['logDir', 0o750],
-  ] as const) {
-    if (key === 'logDir' && !hasLog) continue
-    const directory = member[key]
-    try {
-      mkdirSync(dirname(directory), { recursive: true, mode: 0o755 })
-      mkdirSync(directory, { recursive: true, mode })
-      if (uid !== null || gid !== null) chownSync(directory, uid ?? -1, gid ?? -1)
-    } catch (error) {
-      throw new OperatorError(
-        'directory-missing',
-        `the directory ${directory} cannot be made: ${(error as Error).message}`,
-        {
-          place: { key },
-          fix: `create it for the account of the instance, or name another ${key}`,
-          cause: error,
-        },
-      )
+export function makeDirectories(member: FleetMember, account: MemberAccount, hasLog: boolean): void {
+  makeFor(account, member.dataDir, 0o700, 'dataDir')
+  if (hasLog) makeFor(account, member.logDir, 0o750, 'logDir')
+}
+
+function makeFor({ uid, gid }: MemberAccount, directory: string, mode: number, key: string): void {
+  try {
+    const parent = dirname(directory)
+    const first = mkdirSync(parent, { recursive: true, mode: 0o755 })
+    // The umask of the daemon must not keep the account from getting there.
+    if (first !== undefined && uid !== null) {
+      for (let made = parent; made.length >= first.length; made = dirname(made)) chmodSync(made, 0o755)
     }
+    if (mkdirSync(directory, { recursive: true, mode }) !== undefined) chmodSync(directory, mode)
+    if (uid !== null || gid !== null) chownSync(directory, uid ?? -1, gid ?? -1)
+  } catch (error) {
+    throw new OperatorError(
+      'directory-missing',
+      `the directory ${directory} cannot be made: ${(error as Error).message}`,
+      {
+        place: { key },
+        fix: `create it for the account of the instance, or name another ${key}`,
+        cause: error,
+      },
+    )
   }
 }
 

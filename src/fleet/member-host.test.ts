@@ -72,7 +72,7 @@ for (const kind of kinds) {
       const config = { limits: { queueMessages: 7 }, log: { level: 'debug' as const }, listeners }
       const next = fleet.config(fleet.member('a', kind, { config }), fleet.member('b', kind))
       assert.deepEqual(
-        supervisor.plan(next).map(({ name, kind: change, keys }) => [name, change, keys.map(({ key }) => key)]),
+        (await supervisor.plan(next)).map(({ name, kind: change, keys }) => [name, change, keys.map(({ key }) => key)]),
         [
           ['a', 'hot', ['listeners.second', 'limits.queueMessages', 'log.level']],
           ['b', 'unchanged', []],

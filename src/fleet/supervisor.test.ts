@@ -1,8 +1,8 @@
 // Crashes, order, changes of a whole fleet, and the end of the supervisor, with real processes.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect, createServer } from 'node:net'
 import { getPriority } from 'node:os'
 import { join } from 'node:path'
@@ -415,7 +415,9 @@ test('kill -9 of the supervisor: its hosts stop, no orphan holds a port', () =>
     )
   }))
 
-test('a process of another account, and of another niceness', { skip: process.getuid?.() !== 0 }, () =>
+const asRoot = { skip: process.getuid?.() === 0 ? false : 'only root may give a process another account' }
+
+test('a process of another account, and of another niceness', asRoot, () =>
   withFleet(async (fleet) => {
     chmodSync(fleet.folder, 0o755)
     const listeners = { tcp: 'tcp://127.0.0.1:0', local: `unix://${fleet.folder}/run/a/deep/a.sock` }
@@ -429,5 +431,48 @@ test('a process of another account, and of another niceness', { skip: process.ge
     assert.match(status, /^Groups:\s*$/m)
     assert.equal(getPriority(pid!), 5)
     await fleet.connect(addressOf(supervisor, 'a', 'local'))
+  }),
+)
+
+test('an instance of another account gets data, log and a folder for its sockets', asRoot, () =>
+  withFleet(async (fleet) => {
+    chmodSync(fleet.folder, 0o755)
+    const listeners = { local: `unix://${fleet.folder}/run/a/a.sock` }
+    const supervisor = await fleet.start(fleet.member('a', 'process', { user: 'nobody', config: { listeners } }))
+    const { phase, reason } = supervisor.memberStatus('a')!
+    assert.equal(phase, 'ready', reason ?? '')
+    await until('the log is written', () => existsSync(join(fleet.folder, 'log/a/a.log')))
+    for (const path of ['data/a', 'log/a', 'log/a/a.log', 'run/a', 'run/a/a.sock']) {
+      assert.equal(statSync(join(fleet.folder, path)).uid, 65534, path)
+    }
+    assert.equal(statSync(join(fleet.folder, 'run')).uid, 0)
+    await fleet.connect(addressOf(supervisor, 'a', 'local'))
+    await supervisor.stopMember('a')
+    assert.deepEqual(readdirSync(join(fleet.folder, 'run/a')), [])
+    await supervisor.startMember('a')
+  }),
+)
+
+test('an instance with data that another account owns is told to chown before anything is stopped', asRoot, () =>
+  withFleet(async (fleet) => {
+    chmodSync(fleet.folder, 0o755)
+    const config = { listeners: { local: `unix://${fleet.folder}/run/a/a.sock` } }
+    const supervisor = await fleet.start(fleet.member('a', 'process', { config }))
+    const { pid } = supervisor.memberStatus('a')!
+    const next = fleet.config(fleet.member('a', 'process', { config, user: 'nobody' }))
+    for (const change of [...(await supervisor.plan(next)), ...(await supervisor.apply(next))]) {
+      assert.equal(change.kind, 'rejected')
+      assert.match(change.reason!, /does not belong to the account nobody.*chown -R 65534:65534 \S+\/data\/a/)
+    }
+    assert.equal(supervisor.memberStatus('a')!.pid, pid)
+    assert.equal(statSync(join(fleet.folder, 'data/a')).uid, 0)
+
+    await supervisor.stopMember('a')
+    for (const folder of ['data/a', 'log/a', 'run/a']) {
+      execFileSync('chown', ['-R', '65534:65534', join(fleet.folder, folder)])
+    }
+    assert.equal((await supervisor.apply(next))[0]!.kind, 'restart')
+    await supervisor.startMember('a')
+    assert.equal(supervisor.memberStatus('a')!.phase, 'ready')
   }),
 )

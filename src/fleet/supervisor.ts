@@ -12,6 +12,7 @@ import { createLog, type Log } from '../observe/log.ts'
 import { LogFile } from '../observe/log-file.ts'
 import { parseListenFds } from '../transport/inherited-fds.ts'
 import { Loop } from '../transport/loop.ts'
+import { findRightsFaults } from './account-rights.ts'
 import { ChildHost } from './child-host.ts'
 import { type DirectoryLock, lockDirectory } from './directory-lock.ts'
 import type { Fleet, FleetEvent, FleetStatus, KeyChange, MemberChange, MemberPhase, MemberStatus } from './fleet.ts'
@@ -136,14 +137,31 @@ export class Supervisor implements Fleet {
     return this.#members.get(name)?.failure ?? null
   }
 
-  plan(next: FleetConfig): MemberChange[] {
+  async plan(next: FleetConfig): Promise<MemberChange[]> {
     const faults = findOrderFaults(next.members)
     const running = { ...this.#config, members: [...this.#members.values()].map(({ config }) => config) }
-    return planFleet(running, next).map((change): MemberChange => {
+    const wanted = new Map(next.members.map((member) => [member.config.name, member]))
+    const changes: MemberChange[] = []
+    for (const change of planFleet(running, next)) {
       const { name, kind } = change
-      const fault = kind === 'removed' ? undefined : faults.get(name)
-      return fault === undefined ? change : { name, kind: 'rejected', keys: [], reason: fault }
-    })
+      const member = wanted.get(name)
+      const fault = member === undefined ? null : (faults.get(name) ?? (await this.#refusal(member, kind)))
+      changes.push(fault === null ? change : { name, kind: 'rejected', keys: [], reason: fault })
+    }
+    return changes
+  }
+
+  /** Why an instance cannot take its new configuration, as far as that shows before anything is stopped; null when nothing does. */
+  async #refusal(next: FleetMember, kind: MemberChange['kind']): Promise<string | null> {
+    const isIdle = (this.#members.get(next.config.name)?.phase ?? 'stopped') === 'stopped'
+    if (kind === 'unchanged' || (isIdle && next.start === 'manual')) return null
+    const { platform, uid } = this.#environment
+    try {
+      const [fault] = await findRightsFaults(next, await findAccount(next, platform, uid), this.#config.runDir)
+      return fault === undefined ? null : describeFailure(fault)
+    } catch (error) {
+      return describeFailure(error)
+    }
   }
 
   planDaemon(next: FleetConfig): KeyChange[] {
@@ -157,7 +175,7 @@ export class Supervisor implements Fleet {
   }
 
   async #apply(next: FleetConfig): Promise<MemberChange[]> {
-    const changes = this.plan(next)
+    const changes = await this.plan(next)
     const wanted = new Map(next.members.map((member) => [member.config.name, member]))
     const ofKind = (...kinds: MemberChange['kind'][]) => changes.filter(({ kind }) => kinds.includes(kind))
 
@@ -289,6 +307,8 @@ export class Supervisor implements Fleet {
     const account = await findAccount(member, platform, uid)
     const { runDir } = this.#config
     const { isolation, pool, poolSize } = member
+    const [fault] = await findRightsFaults(member, account, runDir)
+    if (fault !== undefined) throw fault
     makeDirectories(member, account, isolation !== 'inline' || writeInlineLog === null)
     makeSocketFolders(member, account, runDir)
     const { name } = member.config

@@ -2,7 +2,7 @@
 // one instance leaves the others' clients alone.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect as connectSocket, createServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { connect, P, puback, publish } from '../kit/wire.ts'
@@ -310,4 +310,21 @@ test('two hundred instances of one template in shared processes start, answer an
   assert.equal(await daemon.ended(), 0)
   for (const pid of pids) assert.ok(!isAlive(pid))
   for (const { name } of members) assert.ok(!existsSync(place.path(`${name}.sock`)), name)
+})
+
+const asRoot = { skip: process.getuid?.() === 0 ? false : 'only root may give an instance another account' }
+
+test('an instance of another account works with folders and sockets as by default', asRoot, async (t) => {
+  const place = new FleetPlace(t)
+  chmodSync(place.folder, 0o755)
+  place.configure({ instances: { a: { user: 'nobody' }, b: {} } })
+  assert.equal(await place.run(['check', '--host', '-c', place.configFile]), 'ok: 2 instances, 2 listeners\n')
+  await place.serve()
+  const phases = [...(await place.members()).values()].map(({ name, phase, reason }) => [name, phase, reason])
+  assert.deepEqual(phases, [
+    ['a', 'ready', null],
+    ['b', 'ready', null],
+  ])
+  for (const path of ['run/a/a.sock', 'run/b.sock']) await place.client({ path: place.path(path) })
+  for (const path of ['run/a/a.sock', 'data/a', 'log/a']) assert.equal(statSync(place.path(path)).uid, 65534, path)
 })
