@@ -507,7 +507,8 @@ export class Broker {
   /** Whether an acknowledgement of this message would promise that something has been stored. */
   wouldStore(route: Route, message: ApplicationMessage, publisher: Session): boolean {
     if (message.retain) return true
-    return message.qos > 0 && (publisher.isStored || this.router.hasStoredReceivers(route))
+    if (message.qos === 2 && publisher.isStored) return true
+    return message.qos > 0 && this.router.hasStoredReceivers(route)
   }
 
   // ---- what happens across connections
