@@ -41,6 +41,11 @@ export class Batch {
     this.#freshSession = freshSession
   }
 
+  /** Whether it was first put into this batch. */
+  isFreshMessage(messageNumber: number): boolean {
+    return messageNumber >= this.#freshMessage
+  }
+
   get isTouched(): boolean {
     return this.changes > 0
   }

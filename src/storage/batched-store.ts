@@ -105,6 +105,10 @@ export class BatchedStore implements Store {
   }
 
   get problem(): string | null {
+    return this.#lastingProblem ?? this.#shortage
+  }
+
+  get #lastingProblem(): string | null {
     if (this.#stalledMs !== null) {
       return `the disk does not answer: a write has been under way for more than ${Math.round(this.#stalledMs / 1000)} s`
     }
@@ -112,7 +116,14 @@ export class BatchedStore implements Store {
   }
 
   get isShort(): boolean {
-    return this.#stalledMs === null && this.#failure === null && this.#engine.shortage !== null
+    return this.#stalledMs === null && this.#failure === null && this.#shortage !== null
+  }
+
+  /** What waits takes its part of the room: what is taken on must always fit. */
+  get #shortage(): string | null {
+    const { shortage } = this.#engine
+    if (shortage !== null || this.#engine.hasRoomFor(this.pendingBytes)) return shortage
+    return 'no space left for the store: what waits to be written takes all that is left'
   }
 
   get pendingBytes(): number {
@@ -442,7 +453,8 @@ export class BatchedStore implements Store {
   }
 
   #tellProblem(): void {
-    const { problem } = this
+    // What waits to be written is written in a moment: that is not worth a word.
+    const problem = this.#lastingProblem
     if (problem === this.#toldProblem) return
     this.#toldProblem = problem
     this.onProblem?.(problem)

@@ -15,7 +15,7 @@ export interface DiskLimits {
 export type FileState = 'own' | 'gone' | 'foreign' | 'cut'
 
 /** As `statfs` of Node.js. */
-export type FreeSpaceOf = (path: string) => Promise<{ bavail: number; blocks: number; bsize: number }>
+export type FreeSpaceOf = (path: string) => Promise<{ type?: number; bavail: number; blocks: number; bsize: number }>
 
 /** LMDB 3.5 writes past a buffer of its own while it reports a full disk: it is never let to find out. */
 const leastFreeBytes = 262_144
@@ -23,9 +23,13 @@ const leastFreeBytes = 262_144
 const lookMs = 250
 const ampleBytes = 1024 ** 3
 /** While there is a shortage, how often free pages of the file are counted. */
-const countMs = 1000
+const countMs = 250
+/** With less above the floor, what is free in the file counts. */
+const tightBytes = 64 * 1024 ** 2
 /** Share of a small file system that is left free. */
 const smallShare = 1 / 20
+/** Linux: btrfs, ZFS, bcachefs, F2FS, NILFS. */
+const copyOnWrite: ReadonlySet<number> = new Set([0x9123683e, 0x2fc12fc1, 0xca451a4e, 0xf2f52010, 0x3434])
 /** Room must have grown by this share before a shortage is over. */
 const hysteresis = 1.25
 
@@ -36,6 +40,12 @@ export class DiskSpace {
   freeBytes: number | null = null
   fileBytes = 0
   fileState: FileState = 'own'
+  /** Pages of the longest value there has been: what is free in shorter runs is no room. */
+  longestPages = 1
+  /** The oldest transaction that somebody reads: what has become free since is no room yet. */
+  oldestReader: () => number | null = () => null
+  /** What is written over takes room of the file system for a while, as what is new. */
+  isCopyOnWrite = false
   readonly #path: string
   readonly #limits: () => DiskLimits
   readonly #clock: Clock
@@ -45,6 +55,7 @@ export class DiskSpace {
   #writtenBytes = 0
   #countedAtMs = Number.NEGATIVE_INFINITY
   #reusableBytes = 0
+  #headBytes = Number.POSITIVE_INFINITY
 
   constructor(path: string, limits: () => DiskLimits, clock: Clock, freeSpaceOf: FreeSpaceOf = statfs) {
     this.#path = path
@@ -61,16 +72,31 @@ export class DiskSpace {
     this.#lookedAtMs = Number.NEGATIVE_INFINITY
   }
 
+  /** Bytes by which the file may grow now, from the last look on. */
+  get growthBytes(): number {
+    return this.freeBytes === null ? Number.POSITIVE_INFINITY : this.freeBytes - leastFreeBytes
+  }
+
+  /** Whether so many bytes more can be taken on: above the floor, or in the file. */
+  hasRoomAbove(bytes: number): boolean {
+    return bytes <= this.#headBytes
+  }
+
+  /** Free pages of the file that a write may take are not counted on before they are counted anew. */
+  take(bytes: number): void {
+    this.#reusableBytes = Math.max(0, this.#reusableBytes - bytes)
+  }
+
   /**
    * Before a write that may take up to `bytes`. Looks at the disk unless the last look was a moment ago and there was ample room.
-   * @returns whether it fits
+   * @returns whether nothing needs to be known more exactly
    */
-  async hasRoom(bytes: number): Promise<boolean> {
+  async hasAmpleRoom(bytes: number): Promise<boolean> {
     const isFresh = this.#clock.monotonicMs() - this.#lookedAtMs < lookMs
     const left = (this.freeBytes ?? 0) - this.#writtenBytes - bytes
     if (!isFresh || left < ampleBytes + this.#limits().freeBytes) await this.look()
     this.#writtenBytes += bytes
-    return this.freeBytes === null || this.freeBytes >= leastFreeBytes + bytes
+    return this.freeBytes === null || this.freeBytes >= tightBytes + this.#limits().freeBytes + bytes
   }
 
   /** Never rejects: a file system that says nothing of its room is written to until that fails. */
@@ -88,7 +114,8 @@ export class DiskSpace {
     }
     let totalBytes = Number.POSITIVE_INFINITY
     try {
-      const { bavail, blocks, bsize } = await this.#statfs(this.#path)
+      const { type = 0, bavail, blocks, bsize } = await this.#statfs(this.#path)
+      this.isCopyOnWrite = copyOnWrite.has(type >>> 0)
       this.freeBytes = bavail * bsize
       totalBytes = blocks * bsize
     } catch {
@@ -104,9 +131,17 @@ export class DiskSpace {
     const floor = Math.min(limits.freeBytes, Math.floor(totalBytes * smallShare))
     const factor = this.shortage === null ? 1 : hysteresis
     const isDiskShort = this.freeBytes !== null && this.freeBytes < floor * factor
+    const aboveFloorBytes = (this.freeBytes ?? Number.POSITIVE_INFINITY) - floor
     const isFileFull = limits.fileBytes > 0 && this.fileBytes >= limits.fileBytes
+    const isShort = isDiskShort || isFileFull
+    // Whoever has ample room need not know what is free in the file.
+    const hasReusable = (isShort || aboveFloorBytes < tightBytes) && (await this.#hasReusable())
+    this.#headBytes = isFileFull
+      ? Number.POSITIVE_INFINITY
+      : Math.max(0, aboveFloorBytes) + (hasReusable ? this.#reusableBytes : 0)
+    if (this.isCopyOnWrite) this.#headBytes = Math.min(this.#headBytes, this.growthBytes)
     // The file never shrinks: what was taken out of it is room all the same.
-    if ((!isDiskShort && !isFileFull) || (await this.#hasReusable())) this.shortage = null
+    if (!isShort || hasReusable) this.shortage = null
     else if (isFileFull) {
       this.shortage = `no space left for the store: its file has reached limits.storeBytes, ${inMebibytes(limits.fileBytes)}`
     } else {
@@ -119,19 +154,21 @@ export class DiskSpace {
     const nowMs = this.#clock.monotonicMs()
     if (nowMs - this.#countedAtMs >= countMs) {
       this.#countedAtMs = nowMs
-      this.#reusableBytes = this.fileState === 'own' ? await freeBytesIn(this.#path) : 0
+      this.#reusableBytes =
+        this.fileState === 'own' ? await freeBytesIn(this.#path, this.oldestReader(), this.longestPages) : 0
     }
     const least = Math.max(leastFreeBytes, this.fileBytes / 16)
     return this.#reusableBytes >= (this.shortage === null ? least : 2 * least)
   }
 }
 
-async function freeBytesIn(path: string): Promise<number> {
+/** Bytes of the free pages that values of so many pages find for certain. */
+async function freeBytesIn(path: string, oldestReader: number | null, longestPages: number): Promise<number> {
   try {
     const file = new LmdbFile(path)
     try {
-      await file.checkFreeList()
-      return file.pages.free * file.pages.bytes
+      const runs = await file.freeRuns(oldestReader, false)
+      return runs.reduce((pages, length) => pages + Math.max(0, length - longestPages + 1), 0) * file.pageBytes
     } finally {
       file.close()
     }

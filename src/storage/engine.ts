@@ -6,12 +6,15 @@ import type { DeliveryRecord, MessageRecord, StoredSession } from './store.ts'
 export interface Engine {
   /**
    * Writes a batch as a whole or not at all; called again only after the promise has settled. Resolves when the batch has
-   * reached the chosen point.
+   * reached the chosen point. Where room is short, what is new in it is written as a whole, and what only changes or removes
+   * deliveries and messages that are stored may follow little by little: see `splitBatch`.
    * @throws (rejects) an OperatorError that says why it could not be written; the same batch may be written again.
    */
   write(batch: Batch): Promise<void>
   /** Why nothing new should be taken on although batches can still be written, for people; null while there is room. */
   readonly shortage: string | null
+  /** Whether there is room for so many bytes more without a shortage, as far as is known. */
+  hasRoomFor(bytes: number): boolean
   /** Looks anew how much room there is. Never rejects; takes as long as the disk does. */
   look(): Promise<void>
   /** Whether parts of deleted Sessions are still to be removed, or the file needs care: an empty batch takes it on. */

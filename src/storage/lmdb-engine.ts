@@ -24,9 +24,10 @@ import { open, type RootDatabase } from 'lmdb'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import type { Batch } from './batch.ts'
-import { type DiskLimits, DiskSpace } from './disk-space.ts'
+import { type DiskLimits, DiskSpace, type FreeSpaceOf } from './disk-space.ts'
 import type { Engine } from './engine.ts'
-import type { RawRecord } from './lmdb-file.ts'
+import { LmdbFile, type RawRecord } from './lmdb-file.ts'
+import { type Changes, growthPages, pageNeedOf, type TreeStats } from './page-need.ts'
 import {
   decodeDelivery,
   decodeMessage,
@@ -46,11 +47,16 @@ import {
   referenceOf,
   sessionNumberOf,
 } from './record-codec.ts'
+import { changesOf, splitBatch } from './split-batch.ts'
 import type { DeliveryRecord, MessageRecord, StoredSession, SubscriptionRecord } from './store.ts'
 import type { StoreFile } from './store-file.ts'
 
 /** Records of deleted Sessions that one batch removes beyond its own changes. */
 const leftoversPerBatch = 4096
+/** As many where room is short. */
+const fewLeftovers = 64
+/** LMDB stops reading the list of free pages at 50 000 entries, of which a run takes two, and there are gaps. */
+const mostRuns = 16_000
 /** A changed record may cost a copy of its page, and a share of the page above. */
 const bytesPerChange = 4352
 
@@ -74,6 +80,8 @@ export interface LmdbEngineOptions {
   readonly isSynced: boolean
   readonly limits: () => DiskLimits
   readonly clock: Clock
+  /** For tests: a disk of any size. */
+  readonly freeSpaceOf?: FreeSpaceOf
 }
 
 export class LmdbEngine implements Engine, StoreFile {
@@ -93,10 +101,11 @@ export class LmdbEngine implements Engine, StoreFile {
   #endOfReadings = new AbortController()
 
   /** Opens the environment at `path`, which is whole or not there. */
-  constructor(path: string, { isSynced, limits, clock }: LmdbEngineOptions) {
+  constructor(path: string, { isSynced, limits, clock, freeSpaceOf }: LmdbEngineOptions) {
     this.path = path
     this.#isSynced = isSynced
-    this.#space = new DiskSpace(path, limits, clock)
+    this.#space = new DiskSpace(path, limits, clock, freeSpaceOf)
+    this.#space.oldestReader = () => this.#oldestReader()
     this.#database = openEnvironment(path, isSynced)
     let nextSessionNumber = 1
     let nextMessageNumber = 1
@@ -137,15 +146,101 @@ export class LmdbEngine implements Engine, StoreFile {
     return this.#space.look()
   }
 
+  hasRoomFor(bytes: number): boolean {
+    return this.#space.hasRoomAbove(2 * bytes)
+  }
+
   async write(batch: Batch): Promise<void> {
-    const hasRoom = await this.#space.hasRoom(this.#mostBytes(batch))
+    this.#space.take(2 * batch.bytes)
+    const isAmple = await this.#space.hasAmpleRoom(this.#mostBytes(batch))
     await this.#keepFile()
-    if (!hasRoom) throw this.#full(null)
     if (this.#isSuspect) await this.#reopenIfNeeded()
+    if (isAmple || (await this.#fits(batch, this.#removals(batch, leftoversPerBatch)))) {
+      return this.#writePart(batch, leftoversPerBatch)
+    }
+    const { first, steps } = splitBatch(batch, (sessionNumber, order) => this.hasDelivery(sessionNumber, order))
+    const removals = this.#removals(batch, fewLeftovers)
+    if (!(await this.#fits(first, removals))) {
+      await this.#age(batch)
+      if (!(await this.#fits(first, removals))) throw this.#full(null)
+    }
+    await this.#writePart(first, fewLeftovers)
+    let next = 0
+    let count = steps.length
+    while (next < steps.length) {
+      const part = changesOf(steps.slice(next, next + count), batch)
+      if (await this.#fits(part, 0)) {
+        await this.#writePart(part, 0)
+        next += count
+        count = Math.min(2 * count, steps.length - next)
+      } else if (count === 1) throw this.#full(null)
+      else count = Math.ceil(count / 2)
+    }
+  }
+
+  /** What the last transaction has left free is room only for the next but one: a small one goes ahead. */
+  async #age(batch: Batch): Promise<void> {
+    const meta = this.#database.get(metaKey)
+    if (meta === undefined || !(await this.#fits(changesOf([], batch), 1))) return
+    await this.#writePart(changesOf([], batch), 0, () => {
+      if (!this.#isOlderFormat) this.#database.put(metaKey, meta)
+    })
+  }
+
+  /** How many records of deleted Sessions go with a batch, of so many at most. */
+  #removals({ sessions }: Batch, most: number): number {
+    if (this.#leftovers.size > 0) return most
+    for (const record of sessions.values()) if (record === null) return most
+    return 0
+  }
+
+  /** Whether there is room for what the changes may take at most. */
+  async #fits(changes: Changes, removals: number): Promise<boolean> {
+    await this.#space.look()
+    await this.#keepFile()
+    // As of the newest transaction, and without being a reader of it.
+    this.#database.resetReadTxn()
+    const stats = this.#database.getStats() as TreeStats & { free: TreeStats }
+    this.#database.resetReadTxn()
+    const need = pageNeedOf(changes, removals, stats, stats.free)
+    this.#space.longestPages = Math.max(this.#space.longestPages, need.longest)
+    const { growthBytes } = this.#space
+    const bytes = (need.single + need.long) * stats.pageSize
+    if (bytes <= growthBytes) return true
+    if (this.#space.isCopyOnWrite) return false
+    return growthPages(need, await this.#freeRuns()) * stats.pageSize <= growthBytes
+  }
+
+  /** Lengths of the runs of pages of the file that the next transaction can take. */
+  async #freeRuns(): Promise<number[]> {
+    const file = new LmdbFile(this.path)
+    try {
+      const runs = await file.freeRuns(this.#oldestReader(), true)
+      // Of a list that is longer LMDB reads a part, and nobody knows which.
+      return runs.length <= mostRuns ? runs : new Array<number>(mostRuns).fill(1)
+    } finally {
+      file.close()
+    }
+  }
+
+  /** The oldest transaction that somebody reads; null when nobody does. */
+  #oldestReader(): number | null {
+    let oldest = Number.POSITIVE_INFINITY
+    for (const line of String(this.#database.readerList()).split('\n').slice(1)) {
+      const transaction = Number(line.trim().split(/\s+/)[2])
+      if (transaction < oldest) oldest = transaction
+    }
+    return oldest === Number.POSITIVE_INFINITY ? null : oldest
+  }
+
+  async #writePart(changes: Changes, leftovers: number, also = () => {}): Promise<void> {
     const removed: number[] = []
     const left: number[] = []
     try {
-      await this.#database.batch(() => this.#writeChanges(batch, removed, left))
+      await this.#database.batch(() => {
+        this.#writeChanges(changes, leftovers, removed, left)
+        also()
+      })
     } catch (error) {
       this.#isSuspect = true
       throw await this.#explain(error)
@@ -334,7 +429,7 @@ export class LmdbEngine implements Engine, StoreFile {
     this.#endOfReadings = new AbortController()
   }
 
-  #writeChanges(batch: Batch, removed: number[], left: number[]): void {
+  #writeChanges(batch: Changes, leftovers: number, removed: number[], left: number[]): void {
     const database = this.#database
     const encoder = this.#encoder
     encoder.reset()
@@ -344,7 +439,7 @@ export class LmdbEngine implements Engine, StoreFile {
       const { key, value } = encoder.meta(formatVersion, nextSessionNumber, nextMessageNumber)
       database.put(key, value)
     }
-    let room = leftoversPerBatch
+    let room = leftovers
     for (const [sessionNumber, record] of batch.sessions) {
       if (record !== null) {
         const { key, value } = encoder.session(record)
@@ -463,7 +558,8 @@ export class LmdbEngine implements Engine, StoreFile {
       cause = commitError as typeof cause
     }
     // LMDB reports a write that was cut short as an I/O error.
-    if (cause.code === 28 || !(await this.#space.hasRoom(0))) return this.#full(cause)
+    await this.#space.look()
+    if (cause.code === 28 || this.#space.growthBytes < 0) return this.#full(cause)
     return new OperatorError('store-write', `the store cannot be written: ${cause.message}`, {
       place: { file: this.path },
       fix: 'look at the disk and its file system; the broker goes on trying',

@@ -113,9 +113,41 @@ export class LmdbFile {
    * Looks at the list of free pages, after `records` has been read to its end: LMDB would write over data if it were wrong.
    */
   async checkFreeList(): Promise<void> {
-    if (this.#freeTree?.root == null) return
+    const free = await this.#freeRanges(Number.POSITIVE_INFINITY)
+    for (const [first, count] of free) {
+      if (first + count - 1 > this.#lastPage) this.#find(`page ${first} is free and beyond the end`)
+      for (let page = first; page < Math.min(first + count, this.#pages.length); page++) {
+        if (this.#pages[page] === inUse) this.#find(`page ${page} is free and in use`)
+        else this.#pages[page] = isFree
+      }
+    }
+  }
+
+  /**
+   * Lengths of the runs of free pages.
+   * @param oldestReader the oldest transaction that somebody reads: what it may see is not free; null when nobody reads
+   * @param isNow only what the next transaction may write to; else of those that follow
+   */
+  async freeRuns(oldestReader: number | null, isNow: boolean): Promise<number[]> {
+    const own = isNow ? this.#transaction : Number.POSITIVE_INFINITY
+    const free = await this.#freeRanges(Math.min(oldestReader ?? own, own))
+    free.sort(([one], [other]) => one - other)
+    const runs: number[] = []
+    let end = 0
+    for (const [first, count] of free) {
+      if (first === end) runs[runs.length - 1] += count
+      else runs.push(count)
+      end = first + count
+    }
+    return runs
+  }
+
+  /** What the transactions before `transaction` have left free, in any order. */
+  async #freeRanges(transaction: number): Promise<[first: number, count: number][]> {
     const free: [first: number, count: number][] = []
-    for await (const { value } of this.#walk(this.#freeTree.root, 0, this.#transaction)) {
+    if (this.#freeTree?.root == null) return free
+    for await (const { key, value } of this.#walk(this.#freeTree.root, 0, this.#transaction)) {
+      if (key.length === 8 && Number(key.readBigInt64LE(0)) >= transaction) continue
       // The number of entries, then page numbers; a negative entry says how many pages the next one stands for, 0 is a gap.
       const end = value.length < 8 ? 0 : Math.min(value.length, 8 + 8 * Number(value.readBigInt64LE(0)))
       let count = 1
@@ -125,13 +157,7 @@ export class LmdbFile {
         count = entry < 0 ? -entry : 1
       }
     }
-    for (const [first, count] of free) {
-      if (first + count - 1 > this.#lastPage) this.#find(`page ${first} is free and beyond the end`)
-      for (let page = first; page < Math.min(first + count, this.#pages.length); page++) {
-        if (this.#pages[page] === inUse) this.#find(`page ${page} is free and in use`)
-        else this.#pages[page] = isFree
-      }
-    }
+    return free
   }
 
   /**
@@ -178,6 +204,10 @@ export class LmdbFile {
       // Of the last page of a file that was cut there may be a part.
       if (page !== null && page.length > pageHeaderBytes) yield { number, page }
     }
+  }
+
+  get pageBytes(): number {
+    return this.#pageBytes
   }
 
   get sizeBytes(): number {

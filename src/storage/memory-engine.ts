@@ -32,6 +32,10 @@ export class MemoryEngine implements Engine {
     return Promise.resolve()
   }
 
+  hasRoomFor(): boolean {
+    return true
+  }
+
   look(): Promise<void> {
     return Promise.resolve()
   }
