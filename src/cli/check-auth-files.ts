@@ -5,7 +5,7 @@ import type { AuthConfig } from '../config/instance-config.ts'
 import { parseAclFile } from '../security/acl-file.ts'
 import { parsePasswordFile } from '../security/password-file.ts'
 
-export function checkAuthFiles(auth: AuthConfig): OperatorError[] {
+export function checkAuthFiles(auth: Pick<AuthConfig, 'passwords' | 'acl'>): OperatorError[] {
   const findings: OperatorError[] = []
   for (const [key, file, parse] of [
     ['auth.passwords', auth.passwords, parsePasswordFile],

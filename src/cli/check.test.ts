@@ -72,6 +72,30 @@ test('password files of all instances are read, each once', async () => {
   assert.equal(stderr.match(/rules: /g)?.length, 1)
 })
 
+test('files and accounts are looked at also where an address is wrong', async () => {
+  const file = fileWith(
+    'both.yaml',
+    `templates: { t: { auth: { passwords: nobody }, listeners: { l: { address: "unix:///\${name}", group: no-such-group-1 } } } }
+instances:
+  bad: { listeners: { l: "tcp://127.0.0.1:99999", m: { address: "unix://${folder}/m.sock", owner: no-such-user-1 } }, auth: { acl: rules } }
+  a: { template: t }
+  b: { template: t }
+`,
+  )
+  const { code, stderr } = await atoll(['check', '-c', file])
+  assert.equal(code, 2)
+  const lines = stderr.trimEnd().split('\n')
+  const expected = [
+    /:3:\d+: .*99999/,
+    /rules: .*does not exist/,
+    /nobody: .*does not exist/,
+    /:3:\d+: .*no-such-user-1/,
+    /:1:\d+: .*no-such-group-1/,
+  ]
+  for (const [at, pattern] of expected.entries()) assert.match(lines[at], pattern)
+  assert.equal(lines.length, expected.length)
+})
+
 test('the host is asked when it is wanted; what may be the running fleet itself is a warning', async (context) => {
   const server = createServer().listen(0, '127.0.0.1')
   context.after(() => server.close())

@@ -3,6 +3,7 @@ import type { Command } from 'commander'
 import { OperatorError } from '../base/errors.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
 import type { LoadedFleet } from '../config/load-fleet.ts'
+import { FaultyFleetError, type NamedThings } from '../config/named-things.ts'
 import type { FleetStatus } from '../fleet/fleet.ts'
 import { addConfigOptions } from './config-options.ts'
 import { counted } from './counted.ts'
@@ -35,13 +36,13 @@ async function check(options: CheckOptions): Promise<void> {
   try {
     const loaded = readFleet(options)
     members = loaded.fleet.members
-    findings = await checkFiles(members)
+    findings = await checkFiles(members.map(({ config }) => config.auth))
     const ofHost = options.host ? await askHost(loaded) : { errors: await askAccounts(loaded), warnings: [] }
     findings = [...findings, ...ofHost.errors]
     warnings = ofHost.warnings
   } catch (error) {
     if (!(error instanceof OperatorError)) throw error
-    findings = findingsOf(error)
+    findings = [...findingsOf(error), ...(error instanceof FaultyFleetError ? await checkNamed(error.named) : [])]
   }
   const isOk = findings.length === 0
   const listeners = members.reduce((sum, { config }) => sum + config.listeners.length, 0)
@@ -62,24 +63,29 @@ async function check(options: CheckOptions): Promise<void> {
 }
 
 /** The password and ACL files, each once, however many instances share it. */
-async function checkFiles(members: readonly FleetMember[]): Promise<OperatorError[]> {
+async function checkFiles(ofInstances: NamedThings['files']): Promise<OperatorError[]> {
   const { checkAuthFiles } = await import('./check-auth-files.ts')
   const passwords = new Set<string | null>([null])
   const acls = new Set<string | null>([null])
   const findings: OperatorError[] = []
-  for (const { auth } of members.map(({ config }) => config)) {
+  for (const auth of ofInstances) {
     const isKnown = { passwords: passwords.has(auth.passwords), acl: acls.has(auth.acl) }
     passwords.add(auth.passwords)
     acls.add(auth.acl)
     findings.push(
       ...checkAuthFiles({
-        ...auth,
         passwords: isKnown.passwords ? null : auth.passwords,
         acl: isKnown.acl ? null : auth.acl,
       }),
     )
   }
   return findings
+}
+
+/** A faulty configuration names files and accounts too: whoever mends it wants to know all at once. */
+async function checkNamed({ files, accounts }: NamedThings): Promise<OperatorError[]> {
+  const { findUnknown } = await import('../fleet/account-check.ts')
+  return [...(await checkFiles(files)), ...(await findUnknown(accounts, process.platform))]
 }
 
 async function askAccounts(loaded: LoadedFleet): Promise<OperatorError[]> {

@@ -2,7 +2,6 @@
 // with a whole fleet or with everything that is wrong. Starts nothing and asks the host nothing.
 import { OperatorError } from '../base/errors.ts'
 import type { AddressGrammar, ListenerAddress } from './check-listeners.ts'
-import { ConfigError } from './config-error.ts'
 import { childOf, emptyMap, isSaid, type MapNode, placeOf, withValue } from './config-node.ts'
 import { resolveDaemonLog } from './daemon-log.ts'
 import { defaultPaths } from './default-paths.ts'
@@ -22,6 +21,7 @@ import {
   without,
 } from './member-layers.ts'
 import { describePlace, type MemberSource, memberSources } from './member-sources.ts'
+import { FaultyFleetError, namedThings } from './named-things.ts'
 import { applySettings, type KnownInstances, listenersOf, readEnvironment } from './overrides.ts'
 import { readDocument } from './read-document.ts'
 import { resolveFleetKeys } from './resolve-fleet-keys.ts'
@@ -117,6 +117,7 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
   const fleet = resolveFleetKeys(top, defaults, workingDirectory, grammar, findings)
   const judged = new JudgedNodes()
   const roots = new Map<string, MapNode>()
+  const expandedRoots: MapNode[] = []
   const members: FleetMember[] = []
   for (const source of sources) {
     const { name } = source
@@ -137,6 +138,7 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
     const root = expand(source, merged, found)
     const member = root === null ? null : judge(source, root, layers, { ...fleet, isAlone, grammar, judged }, found)
     roots.set(name, root ?? merged)
+    if (root !== null) expandedRoots.push(root)
     if (member !== null) members.push(member)
     for (const finding of found) findings.push(isFleet ? withInstance(finding, source) : finding)
   }
@@ -149,7 +151,7 @@ export function loadFleet(options: LoadOptions): LoadedFleet {
     return place.file === undefined ? { ...places.get(instance ?? ''), key: path.join('.') } : place
   }
   findings.push(...findFleetConflicts(members, fleet.admin, new Set(known.listeners.keys()), grammar, findPlace))
-  if (findings.length > 0) throw new ConfigError(findings)
+  if (findings.length > 0) throw new FaultyFleetError(findings, namedThings(expandedRoots))
   const files = file === null ? [] : [file, ...included.map((one) => one.file)]
   return {
     fleet: { ...fleet, log: resolveDaemonLog(top), members, files, gracePeriodSeconds: longestGraceSeconds(members) },
