@@ -44,7 +44,7 @@ const settings = z
   .describe('The instance as the configuration file describes it: keys, and the variables of the template')
 
 export const fleetRoutes: readonly AdminRoute[] = [
-  route('fleet.status', 'The daemon and all its instances.', nothing, ({ fleet }) => fleet.status()),
+  route('fleet.status', 'The daemon and all its instances.', nothing, ({ fleet }) => fleet.askedStatus()),
   route(
     'fleet.plan',
     'What apply would change, by instance and key; an element without name is the daemon itself.',
@@ -77,7 +77,12 @@ export const fleetRoutes: readonly AdminRoute[] = [
     return { pid: context.fleet.status().pid }
   }),
 
-  route('instances.list', 'All instances with their state.', nothing, ({ fleet }) => fleet.status().members),
+  route(
+    'instances.list',
+    'All instances with their state.',
+    nothing,
+    async ({ fleet }) => (await fleet.askedStatus()).members,
+  ),
   route('instances.show', 'One instance: its state, where it came from and its configuration.', nothing, showInstance),
   route(
     'instances.create',
@@ -170,7 +175,8 @@ export async function applyMember(
 
 async function showInstance(context: AdminContext, name: string): Promise<object> {
   const member = memberOf(context, name)
-  const status = context.fleet.memberStatus(name)
+  const { members } = await context.fleet.askedStatus()
+  const status = members.find((one) => one.name === name)
   const { isolation, dataDir, template, file: source } = member
   return {
     ...status,
@@ -186,13 +192,14 @@ async function showInstance(context: AdminContext, name: string): Promise<object
 }
 
 /** What only the instance knows; the rest stands in its status already. */
-async function countsOf({ fleet }: AdminContext, name: string): Promise<object> {
-  const {
-    name: _,
-    phase,
-    listeners,
-    ...counts
-  } = (await fleet.call(name, 'instance.show', {})) as Record<string, unknown>
+async function countsOf({ fleet }: AdminContext, name: string): Promise<object | null> {
+  const shown = await fleet.call(name, 'instance.show', {}).catch((error) => {
+    // That it hangs stands in its status.
+    if (error instanceof OperatorError && error.code === 'no-answer') return null
+    throw error
+  })
+  if (shown === null) return null
+  const { name: _, phase, listeners, ...counts } = shown as Record<string, unknown>
   return counts
 }
 

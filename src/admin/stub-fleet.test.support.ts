@@ -51,6 +51,10 @@ export class StubFleet implements Fleet {
     return { name, ...state, listeners: [], connections: 0, restarts: 0 }
   }
 
+  async askedStatus() {
+    return this.status()
+  }
+
   async plan(next: FleetConfig) {
     return next.members.map(({ config: { name } }) => ({ name, kind: 'unchanged' as const, keys: [], reason: null }))
   }

@@ -2,6 +2,7 @@
 import type { Command } from 'commander'
 import { openAdmin, printJson, printTable } from './admin-command.ts'
 import { addInstancesCommand, type InstanceFlags, someInstances } from './instance-option.ts'
+import { reportError } from './report-error.ts'
 import type { Cell } from './table.ts'
 import { wholeNumber } from './whole-number.ts'
 
@@ -44,7 +45,7 @@ export async function printList(
   const members = await someInstances(admin, flags)
   // One that was named and does not run is an error, which the daemon tells.
   const asked = flags.instance !== undefined && members.length === 1 ? members : members.filter(isRunning)
-  for (const { name: instance } of asked) {
+  const read = async (instance: string) => {
     let cursor: string | null = null
     do {
       if (rows.length >= limit) {
@@ -56,6 +57,14 @@ export async function printList(
       for (const item of page.items) rows.push({ instance, ...item })
       cursor = page.cursor
     } while (cursor !== null)
+  }
+  for (const { name } of asked) {
+    try {
+      await read(name)
+    } catch (error) {
+      // One that does not answer keeps nobody from seeing what the others have.
+      process.exitCode = reportError(error)
+    }
   }
   if (flags.json) printJson(rows)
   else {

@@ -1,6 +1,6 @@
 // A host in another process, its own or a shared one: the same requests either way. Who provides the process, and when it
 // is given up, is decided elsewhere.
-import type { OperatorError } from '../base/errors.ts'
+import { OperatorError } from '../base/errors.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
 import type { HostProcess } from './host-process.ts'
 import { toJson } from './host-protocol.ts'
@@ -16,6 +16,8 @@ import { notRunning } from './running-instance.ts'
 /** No ready within this is a failure. */
 const startTimeLimitMs = 30_000
 const callTimeLimitMs = 30_000
+/** A process that says nothing for so long does not answer, whatever it was asked. */
+const silenceLimitMs = 2000
 /** How long after its grace period a stop that hangs is given up. */
 const stopMarginMs = 2000
 
@@ -91,7 +93,22 @@ export class ChildHost implements MemberHost {
 
   async call(verb: string, params: unknown): Promise<unknown> {
     const json = toJson(params, 'the request')
-    return this.#running().request({ kind: 'call', name: this.#options.name, verb, json }, callTimeLimitMs)
+    const host = this.#running()
+    if (host.isSilent) throw this.#noAnswer(host)
+    const answer = host.request({ kind: 'call', name: this.#options.name, verb, json }, callTimeLimitMs)
+    // What is asked for may take its time. That somebody is there shows sooner.
+    const silence = host.isAnswering(silenceLimitMs).then((isThere) => {
+      if (!isThere) throw this.#noAnswer(host)
+      return answer
+    })
+    return Promise.race([answer, silence])
+  }
+
+  #noAnswer(host: HostProcess): OperatorError {
+    const { name } = this.#options
+    return new OperatorError('no-answer', `${name}: ${describeSilence(host)}`, {
+      fix: `atoll instance restart ${name} ends the process after its grace period and starts another`,
+    })
   }
 
   async reload(member: FleetMember): Promise<void> {
@@ -104,7 +121,13 @@ export class ChildHost implements MemberHost {
   }
 
   observe(): Observation {
-    return this.#observation
+    const host = this.#lease?.host
+    if (!host?.isSilent) return this.#observation
+    return { ...this.#observation, problem: describeSilence(host) }
+  }
+
+  async ask(): Promise<void> {
+    await this.#lease?.host.isAnswering(silenceLimitMs)
   }
 
   reopenLog(): void {
@@ -136,4 +159,8 @@ export class ChildHost implements MemberHost {
   #is(phase: 'running' | 'aborted'): boolean {
     return this.#phase === phase
   }
+}
+
+function describeSilence({ pid }: HostProcess): string {
+  return `its process ${pid} does not answer, and has not for ${silenceLimitMs / 1000} s or more`
 }

@@ -61,6 +61,8 @@ export type FleetEvent =
 export interface Fleet {
   readonly config: FleetConfig
   status(): FleetStatus
+  /** The same, after each process was asked whether it is there; one that hangs has a problem then. Takes 2 s at most. */
+  askedStatus(): Promise<FleetStatus>
   memberStatus(name: string): MemberStatus | null
   /** What `apply` would do. */
   plan(next: FleetConfig): Promise<MemberChange[]>

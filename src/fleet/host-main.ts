@@ -46,6 +46,8 @@ function find(name: string): RunningInstance {
 
 async function answer(request: HostRequest): Promise<unknown> {
   switch (request.kind) {
+    case 'ping':
+      return undefined
     case 'start': {
       const { member, runDir } = request
       const { name, gracePeriodSeconds } = member.config

@@ -68,6 +68,8 @@ export class HostProcess {
   readonly #released = new Map<number, () => void>()
   readonly #lastWords: string[] = []
   readonly #ended: Promise<void>
+  #asking: Promise<boolean> | null = null
+  #isSilent = false
   #nextId = 1
   #endReason: string | null = null
   #sayHello: () => void = () => {}
@@ -183,6 +185,25 @@ export class HostProcess {
     })
   }
 
+  /** Was asked whether it is there, and has said nothing since. */
+  get isSilent(): boolean {
+    return this.#isSilent
+  }
+
+  /** Asks whether it is there. One that has left a question open is not asked again: it may still answer that one. */
+  isAnswering(timeLimitMs: number): Promise<boolean> {
+    if (this.#isSilent || !this.isAlive) return Promise.resolve(!this.#isSilent)
+    this.#asking ??= this.request({ kind: 'ping' }, timeLimitMs)
+      .catch((error: OperatorError) => {
+        this.#isSilent = error.code === 'no-answer'
+      })
+      .then(() => {
+        this.#asking = null
+        return !this.#isSilent
+      })
+    return this.#asking
+  }
+
   adopt(name: string, connection: AcceptedConnection): void {
     if (!this.isAlive) {
       connection.giveBack()
@@ -211,6 +232,7 @@ export class HostProcess {
   }
 
   #received(message: FromHost): void {
+    this.#isSilent = false
     switch (message.kind) {
       case 'hello':
         this.#sayHello()

@@ -6,6 +6,8 @@ import type { FleetMember } from '../config/fleet-config.ts'
 import type { Observation } from './member-host.ts'
 
 export type HostRequest =
+  /** Whether it is there. */
+  | { kind: 'ping' }
   | { kind: 'start'; member: FleetMember; runDir: string }
   | { kind: 'reload'; member: FleetMember }
   | { kind: 'stop'; name: string }

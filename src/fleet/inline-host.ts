@@ -37,6 +37,9 @@ export class InlineHost implements MemberHost {
     return this.#running?.observe() ?? nothingSeen
   }
 
+  /** Nobody else could ask. */
+  async ask(): Promise<void> {}
+
   reopenLog(): void {
     this.#running?.reopenLog()
   }

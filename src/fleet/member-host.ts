@@ -44,6 +44,8 @@ export interface MemberHost {
   reload(member: FleetMember): Promise<void>
   adopt(connection: AcceptedConnection): void
   observe(): Observation
+  /** Asks the process whether it is there; one that says nothing is a problem, which `observe` tells. */
+  ask(): Promise<void>
   reopenLog(): void
   /** Ends within the grace period of the instance; what hangs is killed. Never throws. */
   stop(): Promise<void>

@@ -98,6 +98,11 @@ export class Member {
     }
   }
 
+  /** Looks whether its process is there; what became of that the status tells. */
+  async ask(): Promise<void> {
+    if (this.phase === 'ready') await this.#host?.ask()
+  }
+
   #listeners(): ListenerStatus[] {
     const shown: ListenerStatus[] = []
     const add = (more: readonly ListenerStatus[]) => {

@@ -114,6 +114,31 @@ test('a host that hangs is killed after the grace period', () =>
     await until('it is gone', () => !isProcessAlive(pid))
   }))
 
+test('a process that hangs is told in the status and refuses calls soon, until it goes on', () =>
+  withFleet(async (fleet) => {
+    const supervisor = await fleet.start(fleet.member('a', 'process'), fleet.member('b', 'shared'))
+    const problems = async () =>
+      (await supervisor.askedStatus()).members.map(({ isReady, problem }) => [isReady, problem])
+    assert.deepEqual(await problems(), [
+      [true, null],
+      [true, null],
+    ])
+    const pid = supervisor.memberStatus('a')!.pid!
+    process.kill(pid, 'SIGSTOP')
+    const startMs = performance.now()
+    await assert.rejects(supervisor.call('a', 'instance.show', {}), { code: 'no-answer', message: /^a: its process/ })
+    const silent = `its process ${pid} does not answer, and has not for 2 s or more`
+    assert.deepEqual(await problems(), [
+      [false, silent],
+      [true, null],
+    ])
+    await assert.rejects(supervisor.call('a', 'instance.show', {}), { code: 'no-answer' })
+    assert.ok(performance.now() - startMs < 10_000)
+    process.kill(pid, 'SIGCONT')
+    await until('it answers', async () => (await problems())[0]![0])
+    assert.equal(((await supervisor.call('a', 'instance.show', {})) as { name: string }).name, 'a')
+  }))
+
 test('a start that is under way can be stopped', () =>
   withFleet(async (fleet) => {
     const supervisor = fleet.create(fleet.member('a', 'process'))

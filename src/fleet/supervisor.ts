@@ -128,6 +128,11 @@ export class Supervisor implements Fleet {
     }
   }
 
+  async askedStatus(): Promise<FleetStatus> {
+    await Promise.all([...this.#members.values()].map((member) => member.ask()))
+    return this.status()
+  }
+
   memberStatus(name: string): MemberStatus | null {
     return this.#members.get(name)?.status() ?? null
   }

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { RawClient } from '../kit/raw-client.ts'
 import { publish } from '../kit/wire.ts'
 import { type Daemon, Workplace } from './daemon.ts'
-import { projectFolder, runProgram } from './run-program.ts'
+import { type ProgramResult, projectFolder, runProgram } from './run-program.ts'
 
 const command = join(projectFolder, 'dist/cli/main.js')
 const deadlineMs = 15_000
@@ -37,10 +37,15 @@ export class FleetPlace extends Workplace {
 
   /** Runs a command against the daemon. @returns what it prints; it ends with this exit code and without complaint */
   async run(words: string[], { runDir = 'run', code = 0 as number | null } = {}): Promise<string> {
-    const environment = { ATOLL_ADMIN: `unix://${this.path(runDir)}/admin.sock`, HOME: this.folder }
-    const result = await runProgram(process.execPath, [command, ...words], { environment })
+    const result = await this.command(words, runDir)
     assert.deepEqual([result.code, result.stderr], [code ?? result.code, ''], words.join(' '))
     return result.stdout
+  }
+
+  /** The same, whatever becomes of it. */
+  command(words: string[], runDir = 'run'): Promise<ProgramResult> {
+    const environment = { ATOLL_ADMIN: `unix://${this.path(runDir)}/admin.sock`, HOME: this.folder }
+    return runProgram(process.execPath, [command, ...words], { environment })
   }
 
   async members(runDir = 'run'): Promise<Map<string, Member>> {

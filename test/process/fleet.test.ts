@@ -312,6 +312,28 @@ test('two hundred instances of one template in shared processes start, answer an
   for (const { name } of members) assert.ok(!existsSync(place.path(`${name}.sock`)), name)
 })
 
+test('a process that hangs: lists have what the others have and name it, status says so, a restart helps', async (t) => {
+  const place = new FleetPlace(t)
+  place.describe({ a: {}, b: {} })
+  await place.serve()
+  await place.clientOf('b')
+  const { pid } = (await place.members()).get('a')!
+  process.kill(pid!, 'SIGSTOP')
+  const listed = await place.command(['client', 'list', '--json'])
+  assert.equal(listed.code, 1)
+  assert.deepEqual(
+    JSON.parse(listed.stdout).map(({ instance }: { instance: string }) => instance),
+    ['b'],
+  )
+  assert.match(listed.stderr, new RegExp(`^atoll: a: its process ${pid} does not answer`))
+  assert.match(
+    await place.run(['status'], { code: 1 }),
+    new RegExp(`a IS NOT READY: its process ${pid} does not answer`),
+  )
+  await place.run(['instance', 'restart', 'a'])
+  assert.match(await place.run(['status']), /a +ready/)
+})
+
 const asRoot = { skip: process.getuid?.() === 0 ? false : 'only root may give an instance another account' }
 
 test('an instance of another account works with folders and sockets as by default', asRoot, async (t) => {
