@@ -246,7 +246,17 @@ export class Model {
     const session = this.sessions.get(clientId)
     if (session === undefined || session.subscriptions.has(key)) return
     for (const expectation of session.expectations) {
-      if (expectation.kind === 'retained' && expectation.filter === key) expectation.isVoid = true
+      if (expectation.kind !== 'retained' || expectation.filter !== key) continue
+      expectation.isVoid = true
+      if (expectation.arrival !== null) continue
+      // What came before for another filter looks the same, so it may have been this one, and the other is still to come.
+      const twin = session.expectations.find(
+        (other) => other.arrival !== null && !other.isVoid && isTwin(other, expectation),
+      )
+      if (twin === undefined) continue
+      expectation.arrival = twin.arrival
+      twin.arrival = null
+      twin.isRequired = false
     }
   }
 
@@ -456,6 +466,14 @@ export class Model {
     return new Map(live.map(({ topic, id }) => [topic, id]))
   }
 }
+
+/** Whether a client can't tell which of the two has come. */
+const isTwin = (one: Expectation, other: Expectation) =>
+  one.kind === other.kind &&
+  one.message === other.message &&
+  one.qos === other.qos &&
+  one.retain === other.retain &&
+  one.identifiers === other.identifiers
 
 const isOver = ({ arrival, isVoid }: Expectation) => isVoid || arrival !== null
 
