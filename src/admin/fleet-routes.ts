@@ -16,6 +16,7 @@ import { type LogLevel, logLevels } from '../observe/log.ts'
 import { type AdminContext, type AdminRoute, route } from './admin-route.ts'
 import { describeMember } from './describe-member.ts'
 import { backupMember, beginWith } from './instance-data.ts'
+import { renamedAddress } from './renamed-address.ts'
 
 const nothing = z.strictObject({})
 const file = z
@@ -167,7 +168,7 @@ export async function applyMember(
     }),
   )
   if (conflicts.length > 0) throw new ConfigError(conflicts)
-  const change = (await fleet.apply(next)).find((one) => one.name === name)
+  const change = (await fleet.apply(next, name)).find((one) => one.name === name)
   if (change === undefined) return { name, kind: 'unchanged', keys: [], reason: null }
   if (change.kind === 'rejected') throw new OperatorError('rejected', change.reason ?? `${name} was left as it was`)
   return change
@@ -240,7 +241,7 @@ async function cloneInstance(
   const document = describeMember(memberOf(context, source))
   const listeners = new Map(Object.entries(document.listeners as Record<string, Record<string, unknown>>))
   for (const [name, listener] of listeners) {
-    const address = params.listeners[name] ?? renamed(String(listener.address), source, params.name)
+    const address = params.listeners[name] ?? renamedAddress(String(listener.address), source, params.name)
     listeners.set(name, { ...listener, address })
   }
   const settings = { ...document, listeners: Object.fromEntries(listeners), dataDir: undefined, logDir: undefined }
@@ -256,12 +257,6 @@ async function cloneInstance(
   } finally {
     rmSync(backup, { force: true })
   }
-}
-
-/** The path of a socket with the name of the other instance; any other address as it is, for the conflict check to judge. */
-function renamed(address: string, from: string, to: string): string {
-  if (!address.startsWith('unix:')) return address
-  return address.replaceAll(/[A-Za-z0-9_-]+/g, (word) => (word === from ? to : word))
 }
 
 async function reloadInstance(context: AdminContext, name: string): Promise<MemberChange> {

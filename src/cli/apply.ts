@@ -7,6 +7,8 @@ import { escapeText } from '../observe/log.ts'
 import { type AdminFlags, addAdminOptions, openAdmin, printJson, printLine } from './admin-command.ts'
 import { exitCodes } from './exit-codes.ts'
 
+const namesShown = 10
+
 type ApplyFlags = AdminFlags & { config?: string }
 
 export function registerPlan(program: Command): void {
@@ -39,9 +41,16 @@ export function printChanges(changes: readonly FleetChange[], flags: AdminFlags)
   else {
     const changed = changes.filter(({ kind }) => kind !== 'unchanged')
     for (const change of changed) printChange(change)
-    if (changed.length === 0) printLine('nothing changes')
+    const read = changes.filter(({ kind, reason }) => kind === 'unchanged' && reason !== null)
+    if (read.length > 0) printLine(`files of users and rights were read again: ${namesOf(read)}`)
+    else if (changed.length === 0) printLine('nothing changes')
   }
   if (changes.some(({ kind }) => kind === 'rejected')) process.exitCode = exitCodes.failure
+}
+
+function namesOf(changes: readonly FleetChange[]): string {
+  const names = changes.slice(0, namesShown).map(({ name }) => escapeText(name ?? ''))
+  return `${names.join(' ')}${changes.length > namesShown ? ` and ${changes.length - namesShown} more` : ''}`
 }
 
 function printChange({ name, kind, keys, reason }: FleetChange): void {

@@ -64,7 +64,7 @@ async function check(options: CheckOptions): Promise<void> {
 
 /** The password and ACL files, each once, however many instances share it. */
 async function checkFiles(ofInstances: NamedThings['files']): Promise<OperatorError[]> {
-  const { checkAuthFiles } = await import('./check-auth-files.ts')
+  const { checkAuthFiles } = await import('../instance/check-auth-files.ts')
   const passwords = new Set<string | null>([null])
   const acls = new Set<string | null>([null])
   const findings: OperatorError[] = []

@@ -58,7 +58,7 @@ export function registerInstance(program: Command): void {
   add('export <name> [file]', 'write the whole configuration of an instance, to be imported or included')
     .option('--with-data', 'write what it keeps on disk to FILE.data beside it')
     .action(exportOne)
-  add('import <file>', 'create the instances of a file that export has written')
+  add('import <file> [listener=address...]', 'create the instances of a file that export has written')
     .option('--name <name>', 'another name, when the file holds one instance')
     .option('--with-data', 'begin with what is in FILE.data, when the file holds one instance')
     .option('--save', 'keep them for the next start of the daemon')
@@ -177,20 +177,27 @@ async function exportOne(
 
 async function importFile(
   file: string,
+  addresses: string[],
   flags: AdminFlags & { name?: string; save?: true; withData?: true },
 ): Promise<void> {
   const instances = await readInstances(file)
-  if ((flags.name !== undefined || flags.withData) && instances.length !== 1) {
-    throw new UsageError(`${file} holds ${instances.length} instances, and --name and --with-data are about one`)
+  if ((flags.name !== undefined || flags.withData || addresses.length > 0) && instances.length !== 1) {
+    throw new UsageError(
+      `${file} holds ${instances.length} instances, and --name, --with-data and addresses of listeners are about one`,
+    )
   }
+  const { readSettings } = await import('./setting-arguments.ts')
+  const { withAddresses } = await import('./imported-listeners.ts')
+  const given = new Map(Object.entries(readSettings(addresses)).map(([name, value]) => [name, String(value)]))
   const admin = openAdmin(flags)
   const states: MemberStatus[] = []
   for (const [name, settings] of instances) {
-    const isRenamed = flags.name !== undefined && flags.name !== name
+    const newName = flags.name ?? name
+    const own = withAddresses(settings, given, name, newName)
     const params = {
-      name: flags.name ?? name,
+      name: newName,
       // Under another name it has folders of its own.
-      settings: isRenamed ? { ...(settings as object), dataDir: undefined, logDir: undefined } : settings,
+      settings: newName === name ? own : { ...(own as object), dataDir: undefined, logDir: undefined },
       save: flags.save ?? false,
       data: flags.withData ? resolve(`${file}.data`) : null,
     }

@@ -35,7 +35,7 @@ export interface MemberChange {
   name: string
   kind: ChangeKind
   keys: KeyChange[]
-  /** Why it was rejected or rolled back; of one that is removed, where its data is kept. */
+  /** Why it was rejected or rolled back; of a removed one, where its data is kept; of an unchanged one, that its users were read again. */
   reason: string | null
 }
 

@@ -68,8 +68,12 @@ export interface Fleet {
   plan(next: FleetConfig): Promise<MemberChange[]>
   /** The same for the keys of the daemon itself. */
   planDaemon(next: FleetConfig): KeyChange[]
-  /** All or nothing for each instance; an instance that does not change keeps its connections. */
-  apply(next: FleetConfig): Promise<MemberChange[]>
+  /**
+   * All or nothing for each instance; an instance that does not change keeps its connections. One that could not start with
+   * its configuration or files is tried again.
+   * @param only the one instance that this is about: of those that have failed no other is tried again
+   */
+  apply(next: FleetConfig, only?: string): Promise<MemberChange[]>
   startMember(name: string): Promise<void>
   stopMember(name: string): Promise<void>
   restartMember(name: string): Promise<void>

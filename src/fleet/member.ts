@@ -129,6 +129,7 @@ export class Member {
       // A stop came after this was asked for, and ended the start before it.
       if (this.#is('stopping')) throw stoppedMeanwhile(this.name)
       this.#crashesMs = []
+      this.#failure = null
       this.#reason = null
       this.#reasonAtMs = null
       await this.#start()

@@ -379,9 +379,30 @@ test('apply reads password files again; a broken one leaves the old users in for
     rmSync(passwords)
     const [change] = await supervisor.apply(fleet.config(member))
     assert.equal(change.kind, 'rejected')
-    assert.match(change.reason!, /no such file/)
+    assert.match(change.reason!, /does not exist/)
+    assert.equal((await supervisor.plan(fleet.config(member)))[0]!.kind, 'rejected')
     writeFileSync(passwords, '')
-    assert.equal((await supervisor.apply(fleet.config(member)))[0].kind, 'unchanged')
+    assert.deepEqual(await supervisor.plan(fleet.config(member)), [
+      { name: 'a', kind: 'unchanged', keys: [], reason: null },
+    ])
+    const [read] = await supervisor.apply(fleet.config(member))
+    assert.deepEqual([read!.kind, read!.reason], ['unchanged', 'the files of users and rights were read again'])
+  }))
+
+test('apply tries an instance again that could not start with its files, and no other', () =>
+  withFleet(async (fleet) => {
+    const passwords = join(fleet.folder, 'users')
+    const member = fleet.member('a', 'process', { config: { auth: { passwords } } })
+    const supervisor = await fleet.start(member, fleet.member('b', 'inline'))
+    assert.equal(supervisor.memberStatus('a')!.phase, 'failed')
+    const same = fleet.config(member, fleet.member('b', 'inline'))
+    assert.equal((await supervisor.apply(same))[0]!.kind, 'rejected')
+    writeFileSync(passwords, '')
+    assert.equal((await supervisor.apply(same, 'b'))[0]!.kind, 'unchanged')
+    assert.equal(supervisor.memberStatus('a')!.phase, 'failed')
+    assert.equal((await supervisor.plan(same))[0]!.kind, 'restart')
+    assert.equal((await supervisor.apply(same))[0]!.kind, 'restart')
+    assert.equal(supervisor.memberStatus('a')!.phase, 'ready')
   }))
 
 test('apply: what belongs to the daemon waits for its next start, and the log says so', () =>

@@ -7,6 +7,7 @@ import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import type { FleetConfig, FleetMember } from '../config/fleet-config.ts'
 import { planFleet, planFleetKeys } from '../config/fleet-plan.ts'
+import { checkAuthFiles } from '../instance/check-auth-files.ts'
 import { version } from '../instance/version.ts'
 import { createLog, type Log } from '../observe/log.ts'
 import { LogFile } from '../observe/log-file.ts'
@@ -44,6 +45,9 @@ export interface SupervisorEnvironment {
 
 /** Instances that start at the same time. */
 const startsPerProcessor = 4
+
+/** Of an instance whose configuration is as it was. */
+const filesRead = 'the files of users and rights were read again'
 
 /** Why a change did not work that may work when others have made room. */
 const roomCodes = ['port-in-use', 'socket-in-use']
@@ -142,24 +146,35 @@ export class Supervisor implements Fleet {
     return this.#members.get(name)?.failure ?? null
   }
 
-  async plan(next: FleetConfig): Promise<MemberChange[]> {
+  async plan(next: FleetConfig, only?: string): Promise<MemberChange[]> {
+    const authFaults = new Map<string, string | null>()
     const faults = findOrderFaults(next.members)
     const running = { ...this.#config, members: [...this.#members.values()].map(({ config }) => config) }
     const wanted = new Map(next.members.map((member) => [member.config.name, member]))
     const changes: MemberChange[] = []
     for (const change of planFleet(running, next)) {
-      const { name, kind } = change
+      const { name } = change
+      // Its files may have been mended, or somebody else has let go of what it wants.
+      const isAgain = change.kind === 'unchanged' && (only ?? name) === name && this.failureOf(name) !== null
+      const kind = isAgain ? 'restart' : change.kind
+      change.kind = kind
       const member = wanted.get(name)
-      const fault = member === undefined ? null : (faults.get(name) ?? (await this.#refusal(member, kind)))
+      const fault = member === undefined ? null : (faults.get(name) ?? (await this.#refusal(member, kind, authFaults)))
       changes.push(fault === null ? change : { name, kind: 'rejected', keys: [], reason: fault })
     }
     return changes
   }
 
   /** Why an instance cannot take its new configuration, as far as that shows before anything is stopped; null when nothing does. */
-  async #refusal(next: FleetMember, kind: MemberChange['kind']): Promise<string | null> {
-    const isIdle = (this.#members.get(next.config.name)?.phase ?? 'stopped') === 'stopped'
-    if (kind === 'unchanged' || (isIdle && next.start === 'manual')) return null
+  async #refusal(
+    next: FleetMember,
+    kind: MemberChange['kind'],
+    authFaults: Map<string, string | null>,
+  ): Promise<string | null> {
+    const phase = this.#members.get(next.config.name)?.phase
+    if (phase === 'stopped' || (phase === undefined && next.start === 'manual')) return null
+    const authFault = findAuthFault(next, authFaults)
+    if (authFault !== null || kind === 'unchanged') return authFault
     const { platform, uid } = this.#environment
     try {
       const [fault] = await findRightsFaults(next, await findAccount(next, platform, uid), this.#config.runDir)
@@ -173,14 +188,14 @@ export class Supervisor implements Fleet {
     return planFleetKeys(this.#config, next)
   }
 
-  apply(next: FleetConfig): Promise<MemberChange[]> {
-    const applied = this.#applying.then(() => this.#apply(next))
+  apply(next: FleetConfig, only?: string): Promise<MemberChange[]> {
+    const applied = this.#applying.then(() => this.#apply(next, only))
     this.#applying = applied.catch(() => {})
     return applied
   }
 
-  async #apply(next: FleetConfig): Promise<MemberChange[]> {
-    const changes = await this.plan(next)
+  async #apply(next: FleetConfig, only: string | undefined): Promise<MemberChange[]> {
+    const changes = await this.plan(next, only)
     const wanted = new Map(next.members.map((member) => [member.config.name, member]))
     const ofKind = (...kinds: MemberChange['kind'][]) => changes.filter(({ kind }) => kinds.includes(kind))
 
@@ -221,6 +236,7 @@ export class Supervisor implements Fleet {
       if (change.kind === 'restart' || (change.kind === 'hot' && member.phase === 'failed')) await member.replace(next)
       // A file that the configuration names may have changed while its name has not.
       else if (change.kind === 'hot' || namesFiles(next)) await member.change(next)
+      if (change.kind === 'unchanged' && namesFiles(next) && member.phase === 'ready') change.reason = filesRead
       return null
     } catch (error) {
       this.#reject(change, error)
@@ -403,6 +419,20 @@ export class Supervisor implements Fleet {
 
 export function createSupervisor(config: FleetConfig, environment: SupervisorEnvironment): Supervisor {
   return new Supervisor(config, environment)
+}
+
+/** Each file is read once, however many instances name it. @param known by both paths */
+function findAuthFault(member: FleetMember, known: Map<string, string | null>): string | null {
+  const { passwords, acl } = member.config.auth
+  if (passwords === null && acl === null) return null
+  const key = JSON.stringify([passwords, acl])
+  let fault = known.get(key)
+  if (fault === undefined) {
+    const [first] = checkAuthFiles({ passwords, acl })
+    fault = first === undefined ? null : describeFailure(first)
+    known.set(key, fault)
+  }
+  return fault
 }
 
 function namesFiles({ config: { auth } }: FleetMember): boolean {
