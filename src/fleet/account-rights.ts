@@ -38,7 +38,8 @@ export async function findRightsFaults(
     const foreign = findForeign(folder, uid)
     if (foreign !== null) {
       const message = `${foreign} does not belong to the account ${member.user}, under which ${name} is to run`
-      const chown = `chown -R ${account.uid}:${account.gid} ${quoted(folder)}`
+      const folders = [dataDir, logDir].filter((one) => existsSync(one)).map(quoted)
+      const chown = `chown -R ${account.uid}:${account.gid} ${folders.join(' ')}`
       const fix = `atoll instance stop ${name}, then ${chown}, then apply the configuration and start it`
       faults.push(new OperatorError('not-owned', message, { place: { key }, fix }))
     }

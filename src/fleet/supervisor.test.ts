@@ -508,7 +508,10 @@ test('an instance with data that another account owns is told to chown before an
     const next = fleet.config(fleet.member('a', 'process', { config, user: 'nobody' }))
     for (const change of [...(await supervisor.plan(next)), ...(await supervisor.apply(next))]) {
       assert.equal(change.kind, 'rejected')
-      assert.match(change.reason!, /does not belong to the account nobody.*chown -R 65534:65534 \S+\/data\/a/)
+      assert.match(
+        change.reason!,
+        /does not belong to the account nobody.*chown -R 65534:65534 \S+\/data\/a \S+\/log\/a,/,
+      )
     }
     assert.equal(supervisor.memberStatus('a')!.pid, pid)
     assert.equal(statSync(join(fleet.folder, 'data/a')).uid, 0)
