@@ -6,8 +6,7 @@ import type { DeliveryRecord, MessageRecord, StoredSession } from './store.ts'
 export interface Engine {
   /**
    * Writes a batch as a whole or not at all; called again only after the promise has settled. Resolves when the batch has
-   * reached the chosen point. Where room is short, what is new in it is written as a whole, and what only changes or removes
-   * deliveries and messages that are stored may follow little by little: see `splitBatch`.
+   * reached the chosen point.
    * @throws (rejects) an OperatorError that says why it could not be written; the same batch may be written again.
    */
   write(batch: Batch): Promise<void>

@@ -23,7 +23,7 @@ import { dirname } from 'node:path'
 import { open, type RootDatabase } from 'lmdb'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
-import type { Batch } from './batch.ts'
+import { Batch } from './batch.ts'
 import { type DiskLimits, DiskSpace, type FreeSpaceOf } from './disk-space.ts'
 import type { Engine } from './engine.ts'
 import { LmdbFile, type RawRecord } from './lmdb-file.ts'
@@ -47,7 +47,6 @@ import {
   referenceOf,
   sessionNumberOf,
 } from './record-codec.ts'
-import { changesOf, splitBatch } from './split-batch.ts'
 import type { DeliveryRecord, MessageRecord, StoredSession, SubscriptionRecord } from './store.ts'
 import type { StoreFile } from './store-file.ts'
 
@@ -155,34 +154,23 @@ export class LmdbEngine implements Engine, StoreFile {
     const isAmple = await this.#space.hasAmpleRoom(this.#mostBytes(batch))
     await this.#keepFile()
     if (this.#isSuspect) await this.#reopenIfNeeded()
-    if (isAmple || (await this.#fits(batch, this.#removals(batch, leftoversPerBatch)))) {
+    if (isAmple || (await this.#fits(batch, this.#removals(batch, leftoversPerBatch), this.#mostBytes(batch)))) {
       return this.#writePart(batch, leftoversPerBatch)
     }
-    const { first, steps } = splitBatch(batch, (sessionNumber, order) => this.hasDelivery(sessionNumber, order))
     const removals = this.#removals(batch, fewLeftovers)
-    if (!(await this.#fits(first, removals))) {
-      await this.#age(batch)
-      if (!(await this.#fits(first, removals))) throw this.#full(null)
+    if (!(await this.#fits(batch, removals))) {
+      await this.#age()
+      if (!(await this.#fits(batch, removals))) throw this.#full(null)
     }
-    await this.#writePart(first, fewLeftovers)
-    let next = 0
-    let count = steps.length
-    while (next < steps.length) {
-      const part = changesOf(steps.slice(next, next + count), batch)
-      if (await this.#fits(part, 0)) {
-        await this.#writePart(part, 0)
-        next += count
-        count = Math.min(2 * count, steps.length - next)
-      } else if (count === 1) throw this.#full(null)
-      else count = Math.ceil(count / 2)
-    }
+    return this.#writePart(batch, fewLeftovers)
   }
 
   /** What the last transaction has left free is room only for the next but one: a small one goes ahead. */
-  async #age(batch: Batch): Promise<void> {
+  async #age(): Promise<void> {
+    const nothing = new Batch(0, 0, 0)
     const meta = this.#database.get(metaKey)
-    if (meta === undefined || !(await this.#fits(changesOf([], batch), 1))) return
-    await this.#writePart(changesOf([], batch), 0, () => {
+    if (meta === undefined || !(await this.#fits(nothing, 1))) return
+    await this.#writePart(nothing, 0, () => {
       if (!this.#isOlderFormat) this.#database.put(metaKey, meta)
     })
   }
@@ -195,7 +183,7 @@ export class LmdbEngine implements Engine, StoreFile {
   }
 
   /** Whether there is room for what the changes may take at most. */
-  async #fits(changes: Changes, removals: number): Promise<boolean> {
+  async #fits(changes: Changes, removals: number, mostBytes = Number.POSITIVE_INFINITY): Promise<boolean> {
     await this.#space.look()
     await this.#keepFile()
     // As of the newest transaction, and without being a reader of it.
@@ -206,7 +194,7 @@ export class LmdbEngine implements Engine, StoreFile {
     this.#space.longestPages = Math.max(this.#space.longestPages, need.longest)
     const { growthBytes } = this.#space
     const bytes = (need.single + need.long) * stats.pageSize
-    if (bytes <= growthBytes) return true
+    if (Math.min(bytes, mostBytes) <= growthBytes) return true
     if (this.#space.isCopyOnWrite) return false
     return growthPages(need, await this.#freeRuns()) * stats.pageSize <= growthBytes
   }
