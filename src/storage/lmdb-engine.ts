@@ -27,7 +27,7 @@ import { Batch } from './batch.ts'
 import { type DiskLimits, DiskSpace, type FreeSpaceOf } from './disk-space.ts'
 import type { Engine } from './engine.ts'
 import { LmdbFile, type RawRecord } from './lmdb-file.ts'
-import { type Changes, growthPages, pageNeedOf, type TreeStats } from './page-need.ts'
+import { type Changes, growthPages, pageNeedOf } from './page-need.ts'
 import {
   decodeDelivery,
   decodeMessage,
@@ -186,20 +186,29 @@ export class LmdbEngine implements Engine, StoreFile {
   async #fits(changes: Changes, removals: number, mostBytes = Number.POSITIVE_INFINITY): Promise<boolean> {
     await this.#space.look()
     await this.#keepFile()
-    // As of the newest transaction, and without being a reader of it.
-    this.#database.resetReadTxn()
-    const stats = this.#database.getStats() as TreeStats & { free: TreeStats }
-    this.#database.resetReadTxn()
-    const need = pageNeedOf(changes, removals, stats, stats.free)
+    const trees = this.#trees()
+    if (trees === null) return false
+    const { pageBytes } = trees
+    const need = pageNeedOf(changes, removals, pageBytes, trees.main, trees.free)
     this.#space.longestPages = Math.max(this.#space.longestPages, need.longest)
     const { growthBytes } = this.#space
-    const bytes = (need.single + need.long) * stats.pageSize
+    const bytes = (need.single + need.long) * pageBytes
     if (Math.min(bytes, mostBytes) <= growthBytes) return true
     if (this.#space.isCopyOnWrite) return false
-    return growthPages(need, await this.#freeRuns()) * stats.pageSize <= growthBytes
+    return growthPages(need, await this.#freeRuns()) * pageBytes <= growthBytes
   }
 
   /** Lengths of the runs of pages of the file that the next transaction can take. */
+  /** Read from the file: a reader of the environment writes to its lock file, for which a disk that hangs lets it wait. */
+  #trees(): LmdbFile['trees'] {
+    const file = new LmdbFile(this.path)
+    try {
+      return file.trees
+    } finally {
+      file.close()
+    }
+  }
+
   async #freeRuns(): Promise<number[]> {
     const file = new LmdbFile(this.path)
     try {

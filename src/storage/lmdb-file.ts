@@ -22,7 +22,15 @@ const pagesToLookAt = 4096
 /** Pages that are read before the loop may do something else. */
 const pagesPerTurn = 32
 
-interface Tree {
+/** Of one tree: how many levels, and how many pages of each kind. */
+export interface TreeStats {
+  readonly depth: number
+  readonly branchPages: number
+  readonly leafPages: number
+  readonly overflowPages: number
+}
+
+interface Tree extends TreeStats {
   readonly root: number | null
   readonly entries: number
 }
@@ -85,6 +93,12 @@ export class LmdbFile {
       this.#find('both pages that tell where the data begins are damaged')
       this.kind = this.#sizeBytes < 512 || this.#hasPages() || this.#isBlank() ? 'headless' : 'foreign'
     }
+  }
+
+  /** Of the records and of the list of free pages, as of the newest transaction; null when the file no longer says. */
+  get trees(): { readonly pageBytes: number; readonly main: TreeStats; readonly free: TreeStats } | null {
+    if (this.#main === null || this.#freeTree === null) return null
+    return { pageBytes: this.#pageBytes, main: this.#main, free: this.#freeTree }
   }
 
   /**
@@ -360,7 +374,15 @@ export class LmdbFile {
 
 function treeAt(bytes: Buffer, position: number): Tree {
   const root = bytes.readBigUInt64LE(position + 40)
-  return { root: root === noPage ? null : Number(root), entries: Number(bytes.readBigUInt64LE(position + 32)) }
+  const count = (at: number) => Number(bytes.readBigUInt64LE(position + at))
+  return {
+    depth: bytes.readUInt16LE(position + 6),
+    branchPages: count(8),
+    leafPages: count(16),
+    overflowPages: count(24),
+    entries: count(32),
+    root: root === noPage ? null : Number(root),
+  }
 }
 
 /** Where the nodes of a page begin, in the order of their keys; null when the page is damaged. */

@@ -1,21 +1,13 @@
 // The most pages that a transaction of LMDB can take for some changes, and what the free pages of its file give of them for certain.
 // LMDB never writes over a page in use: what is changed is copied first, so even what only deletes takes pages. Knows no disk.
 import type { Batch } from './batch.ts'
+import type { TreeStats } from './lmdb-file.ts'
 
 /** What the engine writes in one transaction. */
 export type Changes = Pick<
   Batch,
   'sessions' | 'subscriptions' | 'inbound' | 'messages' | 'deliveries' | 'retained' | 'reservation' | 'isFreshMessage'
 >
-
-/** As `getStats` of the package `lmdb`. */
-export interface TreeStats {
-  readonly pageSize: number
-  readonly treeDepth: number
-  readonly treeBranchPageCount: number
-  readonly treeLeafPageCount: number
-  readonly overflowPages: number
-}
 
 /** In pages. */
 export interface PageNeed {
@@ -38,8 +30,13 @@ const mostNamesBytes = 2 ** 18
 const pageNumberBytes = 8
 
 /** @param removals records that are removed beyond the changes */
-export function pageNeedOf(changes: Changes, removals: number, tree: TreeStats, freeTree: TreeStats): PageNeed {
-  const { pageSize } = tree
+export function pageNeedOf(
+  changes: Changes,
+  removals: number,
+  pageSize: number,
+  tree: TreeStats,
+  freeTree: TreeStats,
+): PageNeed {
   let puts = 0
   let inlineBytes = 0
   let long = 0
@@ -109,15 +106,15 @@ export function pageNeedOf(changes: Changes, removals: number, tree: TreeStats, 
     if (record !== null) put(3 * topic.length + record.packet.length)
   }
   // A page that is left with little is joined with its neighbour, which is copied as well.
-  const touchedLeaves = Math.min(2 * places, tree.treeLeafPageCount)
-  const touchedBranches = Math.min(2 * places * Math.max(0, tree.treeDepth - 1), tree.treeBranchPageCount)
+  const touchedLeaves = Math.min(2 * places, tree.leafPages)
+  const touchedBranches = Math.min(2 * places * Math.max(0, tree.depth - 1), tree.branchPages)
   // A full page is split by whatever is added; afterwards each is at least half full.
   const newLeaves = Math.min(puts, touchedLeaves) + Math.ceil((2 * inlineBytes) / (pageSize - pageHeaderBytes))
   const newBranches = Math.min(newLeaves, touchedBranches) + Math.ceil(newLeaves / 16) + 2
   const mostFreedBytes = freeing * mostMessageBytes + freeingNames * mostNamesBytes
   const freedLong = Math.min(tree.overflowPages, Math.ceil(mostFreedBytes / pageSize) + freeing + freeingNames)
   // The list of what this transaction frees is one value, made anew when it has to grow; what there is of lists is rewritten.
-  const freeTreePages = freeTree.treeBranchPageCount + freeTree.treeLeafPageCount + freeTree.overflowPages
+  const freeTreePages = freeTree.branchPages + freeTree.leafPages + freeTree.overflowPages
   const freedPages = freedLong + touchedLeaves + touchedBranches + freeTreePages
   const listPages = Math.ceil((freedPages * pageNumberBytes + recordBytes) / pageSize)
   return {
