@@ -10,7 +10,11 @@ test('finds nothing while nobody is killed', async () => {
 })
 
 test('finds lost messages, Sessions and retained messages where only memory holds them', async () => {
-  const { violations } = await runRound({ seed: 1, durability: 'memory', kills: 1, quietMs: 300 })
-  const kinds = new Set(violations.map(({ kind }) => kind))
-  for (const kind of ['lost', 'session-present', 'retained'] as const) assert.ok(kinds.has(kind), `none is ${kind}`)
+  const missing = new Set<string>(['lost', 'session-present', 'retained'])
+  // A kill may come when nobody has to wait for anything.
+  for (let seed = 1; seed <= 6 && missing.size > 0; seed++) {
+    const { violations } = await runRound({ seed, durability: 'memory', kills: 1, quietMs: 300 })
+    for (const { kind } of violations) missing.delete(kind)
+  }
+  assert.deepEqual([...missing], [], 'not found in six rounds')
 })
