@@ -504,8 +504,14 @@ export class Broker {
     return problem !== null && this.store?.isShort && this.sessions.get(clientId)?.isStored ? null : problem
   }
 
+  /** Why a message can't be taken on, because it would have to be stored; null when it can. */
+  refusalOfStore(route: Route, message: ApplicationMessage, publisher: Session): string | null {
+    const problem = this.journal === null ? null : this.journal.problemWith(message.sizeBytes)
+    return problem !== null && this.#wouldStore(route, message, publisher) ? problem : null
+  }
+
   /** Whether an acknowledgement of this message would promise that something has been stored. */
-  wouldStore(route: Route, message: ApplicationMessage, publisher: Session): boolean {
+  #wouldStore(route: Route, message: ApplicationMessage, publisher: Session): boolean {
     if (message.retain) return true
     if (message.qos === 2 && publisher.isStored) return true
     return message.qos > 0 && this.router.hasStoredReceivers(route)

@@ -232,9 +232,10 @@ function acknowledgeQos2(connection: Connection, packetId: number, reasonCode: n
 function publish(connection: Connection, message: ApplicationMessage, route: Route): void {
   const { broker } = connection
   const { qos, packetId } = message
-  if (broker.storeProblem !== null && broker.wouldStore(route, message, connection.session!)) {
+  const problem = broker.refusalOfStore(route, message, connection.session!)
+  if (problem !== null) {
     broker.counters.refusedByStore++
-    refuse(connection, qos, packetId, ReasonCode.quotaExceeded, broker.storeProblem)
+    refuse(connection, qos, packetId, ReasonCode.quotaExceeded, problem)
     return
   }
   if (message.retain && !broker.retain(route.topic, message)) {

@@ -101,10 +101,11 @@ export class LocalClient implements Outlet {
       if (verdict !== 0) return
     }
     const broker = this.#broker
-    const { journal, storeProblem } = broker
-    if (storeProblem !== null && broker.wouldStore(broker.router.routeOf(topic), message, this.#session)) {
+    const { journal } = broker
+    const problem = broker.refusalOfStore(broker.router.routeOf(topic), message, this.#session)
+    if (problem !== null) {
       broker.counters.refusedByStore++
-      throw new ProtocolError(ReasonCode.quotaExceeded, storeProblem)
+      throw new ProtocolError(ReasonCode.quotaExceeded, problem)
     }
     const changesBefore = journal?.changes
     broker.publish(message, this.#session)

@@ -55,6 +55,11 @@ export class Journal {
     return this.#store.problem
   }
 
+  /** As `problem`, for one message of so many bytes. */
+  problemWith(messageBytes: number): string | null {
+    return this.#store.problemWith(messageBytes)
+  }
+
   /** The batch that holds what was noted last. */
   get batch(): number {
     return this.#store.batch

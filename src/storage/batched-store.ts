@@ -108,6 +108,12 @@ export class BatchedStore implements Store {
     return this.#lastingProblem ?? this.#shortage
   }
 
+  problemWith(messageBytes: number): string | null {
+    const { problem } = this
+    if (problem !== null || this.#engine.hasRoomFor(this.pendingBytes, messageBytes)) return problem
+    return 'no space left for the store: the message is larger than what is left'
+  }
+
   get #lastingProblem(): string | null {
     if (this.#stalledMs !== null) {
       return `the disk does not answer: a write has been under way for more than ${Math.round(this.#stalledMs / 1000)} s`

@@ -85,6 +85,15 @@ test('what would fill the disk to its last bytes does not fit, below the floor o
   assert.equal(await disk.space.hasAmpleRoom(1), false)
 })
 
+test('one message must fit into what is left above the floor, and so must all that wait with it', async (t) => {
+  const disk = new Disk(t)
+  disk.freeBytes = 80 * mebibyte
+  await disk.shortage()
+  assert.equal(disk.space.hasRoomAbove(8 * mebibyte, 4 * mebibyte), true)
+  assert.equal(disk.space.hasRoomAbove(24 * mebibyte, 4 * mebibyte), false)
+  assert.equal(disk.space.hasRoomAbove(40 * mebibyte, 20 * mebibyte), false)
+})
+
 test('with ample room there is a look now and then, with little one before each write', async (t) => {
   const disk = new Disk(t)
   for (let write = 0; write < 100; write++) assert.equal(await disk.space.hasAmpleRoom(mebibyte), true)

@@ -19,6 +19,8 @@ export type FreeSpaceOf = (path: string) => Promise<{ type?: number; bavail: num
 
 /** LMDB 3.5 writes past a buffer of its own while it reports a full disk: it is never let to find out. */
 const leastFreeBytes = 262_144
+/** The least that a page of a file holds. */
+const leastPageBytes = 4096
 /** A look counts for so long while there is more room than others could fill meanwhile. */
 const lookMs = 250
 const ampleBytes = 1024 ** 3
@@ -55,7 +57,10 @@ export class DiskSpace {
   #writtenBytes = 0
   #countedAtMs = Number.NEGATIVE_INFINITY
   #reusableBytes = 0
+  #longestRunBytes = 0
   #headBytes = Number.POSITIVE_INFINITY
+  /** Of those, what the file can grow by. */
+  #growingBytes = Number.POSITIVE_INFINITY
 
   constructor(path: string, limits: () => DiskLimits, clock: Clock, freeSpaceOf: FreeSpaceOf = statfs) {
     this.#path = path
@@ -77,14 +82,20 @@ export class DiskSpace {
     return this.freeBytes === null ? Number.POSITIVE_INFINITY : this.freeBytes - leastFreeBytes
   }
 
-  /** Whether so many bytes more can be taken on: above the floor, or in the file. */
-  hasRoomAbove(bytes: number): boolean {
-    return bytes <= this.#headBytes
+  /**
+   * Whether so many bytes more can be taken on: above the floor, or in the file.
+   * @param longestBytes of the longest value among them: one that is longer than all before was not reckoned with when free
+   * pages were counted, and wants room in one piece
+   */
+  hasRoomAbove(bytes: number, longestBytes = 0): boolean {
+    const isLongest = longestBytes > leastPageBytes * this.longestPages
+    return bytes <= (isLongest ? Math.max(this.#growingBytes, this.#longestRunBytes) : this.#headBytes)
   }
 
   /** Free pages of the file that a write may take are not counted on before they are counted anew. */
   take(bytes: number): void {
     this.#reusableBytes = Math.max(0, this.#reusableBytes - bytes)
+    this.#longestRunBytes = Math.max(0, this.#longestRunBytes - bytes)
   }
 
   /**
@@ -136,10 +147,13 @@ export class DiskSpace {
     const isShort = isDiskShort || isFileFull
     // Whoever has ample room need not know what is free in the file.
     const hasReusable = (isShort || aboveFloorBytes < tightBytes) && (await this.#hasReusable())
-    this.#headBytes = isFileFull
-      ? Number.POSITIVE_INFINITY
-      : Math.max(0, aboveFloorBytes) + (hasReusable ? this.#reusableBytes : 0)
-    if (this.isCopyOnWrite) this.#headBytes = Math.min(this.#headBytes, this.growthBytes)
+    if (!hasReusable) this.#longestRunBytes = 0
+    this.#growingBytes = isFileFull ? Number.POSITIVE_INFINITY : Math.max(0, aboveFloorBytes)
+    this.#headBytes = this.#growingBytes + (hasReusable ? this.#reusableBytes : 0)
+    if (this.isCopyOnWrite) {
+      this.#headBytes = Math.min(this.#headBytes, this.growthBytes)
+      this.#longestRunBytes = 0
+    }
     // The file never shrinks: what was taken out of it is room all the same.
     if (!isShort || hasReusable) this.shortage = null
     else if (isFileFull) {
@@ -154,26 +168,29 @@ export class DiskSpace {
     const nowMs = this.#clock.monotonicMs()
     if (nowMs - this.#countedAtMs >= countMs) {
       this.#countedAtMs = nowMs
-      this.#reusableBytes =
-        this.fileState === 'own' ? await freeBytesIn(this.#path, this.oldestReader(), this.longestPages) : 0
+      const { runs, pageBytes } =
+        this.fileState === 'own' ? await freeRunsIn(this.#path, this.oldestReader()) : { runs: [], pageBytes: 0 }
+      // What values of the longest kind find for certain.
+      const certain = (pages: number, length: number) => pages + Math.max(0, length - this.longestPages + 1)
+      this.#reusableBytes = pageBytes * runs.reduce(certain, 0)
+      this.#longestRunBytes = pageBytes * runs.reduce((longest, length) => Math.max(longest, length), 0)
     }
     const least = Math.max(leastFreeBytes, this.fileBytes / 16)
     return this.#reusableBytes >= (this.shortage === null ? least : 2 * least)
   }
 }
 
-/** Bytes of the free pages that values of so many pages find for certain. */
-async function freeBytesIn(path: string, oldestReader: number | null, longestPages: number): Promise<number> {
+/** Lengths of the runs of free pages; none when the file can't be read. */
+async function freeRunsIn(path: string, oldestReader: number | null): Promise<{ runs: number[]; pageBytes: number }> {
   try {
     const file = new LmdbFile(path)
     try {
-      const runs = await file.freeRuns(oldestReader, false)
-      return runs.reduce((pages, length) => pages + Math.max(0, length - longestPages + 1), 0) * file.pageBytes
+      return { runs: await file.freeRuns(oldestReader, false), pageBytes: file.pageBytes }
     } finally {
       file.close()
     }
   } catch {
-    return 0
+    return { runs: [], pageBytes: 0 }
   }
 }
 

@@ -12,8 +12,11 @@ export interface Engine {
   write(batch: Batch): Promise<void>
   /** Why nothing new should be taken on although batches can still be written, for people; null while there is room. */
   readonly shortage: string | null
-  /** Whether there is room for so many bytes more without a shortage, as far as is known. */
-  hasRoomFor(bytes: number): boolean
+  /**
+   * Whether there is room for so many bytes more without a shortage, as far as is known.
+   * @param messageBytes of one message that comes on top
+   */
+  hasRoomFor(bytes: number, messageBytes?: number): boolean
   /** Looks anew how much room there is. Never rejects; takes as long as the disk does. */
   look(): Promise<void>
   /** Whether parts of deleted Sessions are still to be removed, or the file needs care: an empty batch takes it on. */

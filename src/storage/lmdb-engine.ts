@@ -145,8 +145,8 @@ export class LmdbEngine implements Engine, StoreFile {
     return this.#space.look()
   }
 
-  hasRoomFor(bytes: number): boolean {
-    return this.#space.hasRoomAbove(2 * bytes)
+  hasRoomFor(bytes: number, messageBytes = 0): boolean {
+    return this.#space.hasRoomAbove(2 * (bytes + messageBytes), messageBytes)
   }
 
   async write(batch: Batch): Promise<void> {

@@ -119,6 +119,8 @@ export interface Store {
   readonly durability: Durability
   /** Why nothing new should be noted at the moment, for people: what would come of it is not known. null while all is well. */
   readonly problem: string | null
+  /** As `problem`, before a message of so many bytes is noted: one that does not fit into what is left must not be. */
+  problemWith(messageBytes: number): string | null
   /** The problem is only that room runs short: what was noted is written, and changes of what is kept may go on. */
   readonly isShort: boolean
   /** Bytes noted and not yet durable, roughly. They grow while there is a problem: note nothing new then but what must be. */
