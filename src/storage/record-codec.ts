@@ -2,7 +2,7 @@
 // numbers do; names stand at the end, and a name too long for a key is replaced by its SHA-256. A value begins with the version
 // of its layout and ends with a checksum over key and value. Knows no engine.
 import { createHash } from 'node:crypto'
-import { crc32 } from 'node:zlib'
+import { checksumOf } from './checksum.ts'
 import type { DeliveryRecord, MessageRecord, SessionRecord, SubscriptionRecord } from './store.ts'
 
 /** First byte of a key. What others point to comes before what points to it. */
@@ -236,7 +236,7 @@ export class RecordEncoder {
 
   #end(start: number, split: number): EncodedRecord {
     const bytes = this.#bytes
-    this.#uint32(crc32(bytes.subarray(start, this.#position)))
+    this.#uint32(checksumOf(bytes, start, this.#position))
     return { key: bytes.subarray(start, split), value: bytes.subarray(split, this.#position) }
   }
 
@@ -287,8 +287,20 @@ export class RecordEncoder {
 
 /** Whether key and value are what was written, and of a layout that is known. */
 export function isIntact(key: Buffer, value: Buffer): boolean {
-  const end = value.length - checksumBytes
-  return end >= 1 && crc32(value.subarray(0, end), crc32(key)) === value.readUInt32BE(end)
+  return isIntactAt(key, 0, key.length, value, value.length)
+}
+
+/** The same where the key is a part of a buffer, and the value the beginning of one. */
+export function isIntactAt(
+  keys: Buffer,
+  keyStart: number,
+  keyEnd: number,
+  value: Buffer,
+  valueLength: number,
+): boolean {
+  const end = valueLength - checksumBytes
+  if (end < 1) return false
+  return checksumOf(value, 0, end, checksumOf(keys, keyStart, keyEnd)) === value.readUInt32BE(end)
 }
 
 export function decodeMeta(value: Buffer): { version: number; nextSessionNumber: number; nextMessageNumber: number } {
