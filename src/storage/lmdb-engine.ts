@@ -20,7 +20,7 @@
 import { chmodSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { open as openFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { open, type RootDatabase } from 'lmdb'
+import { open } from 'lmdb'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { Batch } from './batch.ts'
@@ -28,16 +28,19 @@ import { type DiskLimits, DiskSpace, type FreeSpaceOf } from './disk-space.ts'
 import type { Engine } from './engine.ts'
 import { LmdbFile, type RawRecord } from './lmdb-file.ts'
 import { type Changes, growthPages, pageNeedOf } from './page-need.ts'
+import { asKey, type Database, RecordAccess } from './record-access.ts'
 import {
   decodeDelivery,
-  decodeMessage,
+  decodeMessageAt,
   decodeMeta,
   decodeRetained,
   decodeSession,
   decodeSubscription,
   formatVersion,
   isIntact,
+  isIntactAt,
   messageNumberOf,
+  NumberKey,
   orderOf,
   packetIdOf,
   queuedBytesOf,
@@ -59,14 +62,14 @@ const mostRuns = 16_000
 /** A changed record may cost a copy of its page, and a share of the page above. */
 const bytesPerChange = 4352
 
-type Database = RootDatabase<Buffer, Buffer>
-
-export function openEnvironment(path: string, isSynced: boolean): Database {
+export function openEnvironment(path: string, isSynced: boolean, access = new RecordAccess()): Database {
   return open<Buffer, Buffer>({
     path,
     noSubdir: true,
     encoding: 'binary',
-    keyEncoding: 'binary',
+    encoder: access.encoder,
+    keyEncoder: access.keyEncoder,
+    defaultBeginningKey: Buffer.of(0),
     overlappingSync: false,
     noSync: !isSynced,
     eventTurnBatching: false,
@@ -89,7 +92,8 @@ export class LmdbEngine implements Engine, StoreFile {
   readonly path: string
   readonly #isSynced: boolean
   readonly #encoder = new RecordEncoder()
-  readonly #keys = new RecordEncoder()
+  readonly #access = new RecordAccess()
+  readonly #key = new NumberKey()
   readonly #leftovers = new Set<number>()
   readonly #space: DiskSpace
   #database: Database
@@ -105,7 +109,7 @@ export class LmdbEngine implements Engine, StoreFile {
     this.#isSynced = isSynced
     this.#space = new DiskSpace(path, limits, clock, freeSpaceOf)
     this.#space.oldestReader = () => this.#oldestReader()
-    this.#database = openEnvironment(path, isSynced)
+    this.#database = openEnvironment(path, isSynced, this.#access)
     let nextSessionNumber = 1
     let nextMessageNumber = 1
     for (const [, value] of this.#records(recordKind.meta, metaKey)) {
@@ -116,8 +120,7 @@ export class LmdbEngine implements Engine, StoreFile {
     }
     this.nextSessionNumber = nextSessionNumber
     this.nextMessageNumber = nextMessageNumber
-    for (const key of this.#database.getKeys(rangeOf(recordKind.leftover)))
-      this.#leftovers.add(sessionNumberOf(asBuffer(key)))
+    for (const key of this.#database.getKeys(rangeOf(recordKind.leftover))) this.#leftovers.add(sessionNumberOf(key))
   }
 
   get hasLeftovers(): boolean {
@@ -289,7 +292,7 @@ export class LmdbEngine implements Engine, StoreFile {
       renameSync(part, this.path)
       rmSync(`${this.path}-lock`, { force: true })
       await this.#database.close()
-      this.#database = openEnvironment(this.path, this.#isSynced)
+      this.#database = openEnvironment(this.path, this.#isSynced, this.#access)
       this.#space.adopt()
     } catch (error) {
       throw new OperatorError('store-gone', 'the store cannot be written: its file was removed', {
@@ -338,14 +341,18 @@ export class LmdbEngine implements Engine, StoreFile {
   *deliveries(sessionNumber: number, fromOrder: number): Iterable<readonly [number, DeliveryRecord]> {
     if (this.#leftovers.has(sessionNumber)) return
     this.#database.resetReadTxn()
-    const start = Buffer.from(this.#keys.deliveryKey(sessionNumber, fromOrder))
-    this.#keys.reset()
-    for (const [key, value] of this.#records(
-      recordKind.delivery,
-      start,
-      afterSession(recordKind.delivery, sessionNumber),
-    )) {
-      yield [orderOf(key), decodeDelivery(value)]
+    const start = Buffer.from(this.#key.delivery(sessionNumber, fromOrder).bytes)
+    const end = afterSession(recordKind.delivery, sessionNumber)
+    const entries = this.#database.getRange({ start, end })[Symbol.iterator]()
+    const access = this.#access
+    try {
+      while (access.next(entries)) {
+        const { keys, keyStart, value } = access
+        if (!isIntactAt(keys, keyStart, access.keyEnd, value, access.valueLength)) continue
+        yield [orderOf(keys, keyStart), decodeDelivery(value)]
+      }
+    } finally {
+      entries.return?.()
     }
   }
 
@@ -357,17 +364,15 @@ export class LmdbEngine implements Engine, StoreFile {
   }
 
   hasDelivery(sessionNumber: number, order: number): boolean {
-    this.#keys.reset()
-    return this.#database.doesExist(this.#keys.deliveryKey(sessionNumber, order))
+    return this.#database.doesExist(asKey(this.#key.delivery(sessionNumber, order)))
   }
 
   message(messageNumber: number): MessageRecord | null {
-    this.#keys.reset()
-    const key = this.#keys.messageKey(messageNumber)
-    const value = this.#database.get(key)
-    if (value === undefined) return null
-    const bytes = asBuffer(value)
-    return isIntact(key, bytes) ? decodeMessage(bytes) : null
+    const access = this.#access
+    const key = this.#key.message(messageNumber)
+    if (!access.get(this.#database, key)) return null
+    const { value, valueLength } = access
+    return isIntactAt(key.bytes, 0, key.length, value, valueLength) ? decodeMessageAt(value, valueLength) : null
   }
 
   eachReference(
@@ -375,18 +380,18 @@ export class LmdbEngine implements Engine, StoreFile {
   ): void {
     this.#database.resetReadTxn()
     for (const entry of this.#database.getRange(rangeOf(recordKind.delivery))) {
-      const value = asBuffer(entry.value)
+      const value = entry.value
       const messageNumber = referenceOf(value)
       if (messageNumber === null) continue
       const queuedBytes = queuedBytesOf(value) ?? this.message(messageNumber)?.packet.length ?? 0
-      const key = asBuffer(entry.key)
+      const key = entry.key
       visit(messageNumber, sessionNumberOf(key), orderOf(key), queuedBytes)
     }
   }
 
   *messageNumbers(): Iterable<number> {
     this.#database.resetReadTxn()
-    for (const key of this.#database.getKeys(rangeOf(recordKind.message))) yield messageNumberOf(asBuffer(key))
+    for (const key of this.#database.getKeys(rangeOf(recordKind.message))) yield messageNumberOf(key)
   }
 
   async close(): Promise<void> {
@@ -407,8 +412,8 @@ export class LmdbEngine implements Engine, StoreFile {
   *recordsAfter(key: Buffer): Iterable<RawRecord> {
     this.#database.resetReadTxn()
     for (const entry of this.#database.getRange({ start: key })) {
-      const found = asBuffer(entry.key)
-      if (!found.equals(key)) yield { key: found, value: asBuffer(entry.value) }
+      const found = entry.key
+      if (!found.equals(key)) yield { key: found, value: entry.value }
     }
   }
 
@@ -478,7 +483,7 @@ export class LmdbEngine implements Engine, StoreFile {
     }
     for (const [messageNumber, record] of batch.messages) {
       if (record === null) {
-        database.remove(encoder.messageKey(messageNumber))
+        database.remove(asKey(this.#key.message(messageNumber)))
         continue
       }
       const { key, value } = encoder.message(messageNumber, record)
@@ -487,7 +492,7 @@ export class LmdbEngine implements Engine, StoreFile {
     for (const [sessionNumber, changes] of batch.deliveries) {
       for (const [order, record] of changes) {
         if (record === null) {
-          database.remove(encoder.deliveryKey(sessionNumber, order))
+          database.remove(asKey(this.#key.delivery(sessionNumber, order)))
           continue
         }
         const { key, value } = encoder.delivery(sessionNumber, order, record)
@@ -510,7 +515,7 @@ export class LmdbEngine implements Engine, StoreFile {
     for (const kind of [recordKind.subscription, recordKind.inbound, recordKind.delivery]) {
       const start = ofSession(kind, sessionNumber)
       for (const key of this.#database.getKeys({ start, end: afterSession(kind, sessionNumber), limit: room })) {
-        this.#database.remove(asBuffer(key))
+        this.#database.remove(key)
         room--
       }
       if (room === 0) return 0
@@ -522,8 +527,8 @@ export class LmdbEngine implements Engine, StoreFile {
   *#records(kind: RecordKind, start?: Buffer, end?: Buffer): Iterable<[key: Buffer, value: Buffer]> {
     const range = rangeOf(kind)
     for (const entry of this.#database.getRange({ start: start ?? range.start, end: end ?? range.end })) {
-      const key = asBuffer(entry.key)
-      const value = asBuffer(entry.value)
+      const key = entry.key
+      const value = entry.value
       if (isIntact(key, value)) yield [key, value]
     }
   }
@@ -539,7 +544,7 @@ export class LmdbEngine implements Engine, StoreFile {
       await this.#endReadings()
       await this.#database.close()
       try {
-        this.#database = openEnvironment(this.path, this.#isSynced)
+        this.#database = openEnvironment(this.path, this.#isSynced, this.#access)
       } catch (error) {
         throw await this.#explain(error)
       }
@@ -587,9 +592,4 @@ function ofSession(kind: RecordKind, sessionNumber: number): Buffer {
 
 function afterSession(kind: RecordKind, sessionNumber: number): Buffer {
   return ofSession(kind, sessionNumber + 1)
-}
-
-/** Keys come as plain arrays of bytes. */
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

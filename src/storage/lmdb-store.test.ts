@@ -172,6 +172,30 @@ test('a newer format, or a file of something else, is refused and left alone', (
     await refused(/not a store of AtollMQ/)
   }))
 
+test('messages that are longer than what the package reads into are read whole, and so is what lies between them', () =>
+  withDirectory(async (directory) => {
+    const store = await open(directory)
+    const sizes = [3, 16 * 1024 * 1024 - 14, 2, 17 * 1024 * 1024, 40 * 1024 * 1024, 1]
+    const packets = sizes.map((size, index) => Buffer.alloc(size, index + 1))
+    const session = store.nextSessionNumber
+    const message = store.nextMessageNumber
+    store.putSession(sessionRecord(session))
+    for (const [index, packet] of packets.entries()) {
+      store.putMessage(message + index, messageRecord(packet))
+      store.putDelivery(session, index + 1, deliveryRecord(message + index))
+    }
+    await store.flush()
+    for (let count = 0; count < 2; count++) {
+      const read = store.deliveries(session, 0, 100).map((stored) => stored.message?.packet)
+      assert.deepEqual(
+        read.map((packet) => packet?.length),
+        sizes,
+      )
+      for (const [index, packet] of packets.entries()) assert.ok(read[index]!.equals(packet))
+    }
+    await store.close()
+  }))
+
 test('format 1, whose deliveries do not tell a size, is read and becomes the present one', () =>
   withDirectory(async (directory) => {
     await fill(directory)

@@ -28,6 +28,10 @@ const longestPlainName = 512
 const plainName = 0
 const hashedName = 1
 const checksumBytes = 4
+/** Where the packet begins in the value of a message: behind version, flags and time. */
+const messagePacketAt = 10
+/** Up to here a loop copies sooner than a call. */
+const shortBytes = 192
 /** In the flags of a delivery. */
 const releasedFlag = 8
 
@@ -176,12 +180,6 @@ export class RecordEncoder {
     return this.#bytes.subarray(start, this.#position)
   }
 
-  deliveryKey(sessionNumber: number, order: number): Buffer {
-    const start = this.#room(64)
-    this.#deliveryKey(sessionNumber, order)
-    return this.#bytes.subarray(start, this.#position)
-  }
-
   retainedKey(topic: string): Buffer {
     const start = this.#room(64 + longestPlainName)
     this.#byte(recordKind.retained)
@@ -266,8 +264,7 @@ export class RecordEncoder {
   }
 
   #uint64(value: number): void {
-    this.#position = this.#bytes.writeUInt32BE(Math.floor(value / 0x1_0000_0000), this.#position)
-    this.#position = this.#bytes.writeUInt32BE(value >>> 0, this.#position)
+    this.#position = writeUint64(this.#bytes, value, this.#position)
   }
 
   #double(value: number): void {
@@ -282,6 +279,27 @@ export class RecordEncoder {
 
   #raw(value: Buffer): void {
     this.#position += value.copy(this.#bytes, this.#position)
+  }
+}
+
+/** The key of a message or a delivery, in the same bytes each time. */
+export class NumberKey {
+  readonly bytes = Buffer.alloc(15)
+  length = 0
+
+  message(messageNumber: number): this {
+    this.bytes[0] = recordKind.message
+    writeUint64(this.bytes, messageNumber, 1)
+    this.length = 9
+    return this
+  }
+
+  delivery(sessionNumber: number, order: number): this {
+    this.bytes[0] = recordKind.delivery
+    this.bytes.writeUIntBE(sessionNumber, 1, 6)
+    writeUint64(this.bytes, order, 7)
+    this.length = 15
+    return this
   }
 }
 
@@ -320,8 +338,9 @@ export function packetIdOf(key: Buffer): number {
   return key.readUInt16BE(7)
 }
 
-export function orderOf(key: Buffer): number {
-  return readUint64(key, 7)
+/** @param start where the key begins in `key` */
+export function orderOf(key: Buffer, start = 0): number {
+  return readUint64(key, start + 7)
 }
 
 /** The message that the value of a delivery points to; null for one that is released. */
@@ -369,6 +388,20 @@ export function decodeMessage(value: Buffer): MessageRecord {
   return { isVersion5: (flags & 1) !== 0, receivedAtMs, packet: reader.rest() }
 }
 
+/** The same of a value that is the beginning of `bytes`: the packet is a copy. */
+export function decodeMessageAt(bytes: Buffer, valueLength: number): MessageRecord {
+  const packet = copyOf(bytes, messagePacketAt, valueLength - checksumBytes)
+  return { isVersion5: (bytes[1] & 1) !== 0, receivedAtMs: bytes.readDoubleBE(2), packet }
+}
+
+/** Short ones lie together in memory, as those of messages that were never stored do. */
+function copyOf(bytes: Buffer, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafe(end - start)
+  if (copy.length > shortBytes) bytes.copy(copy, 0, start, end)
+  else for (let index = 0; index < copy.length; index++) copy[index] = bytes[start + index]
+  return copy
+}
+
 export function decodeRetained(key: Buffer, value: Buffer): { topic: string; message: MessageRecord } {
   const reader = new ValueReader(value)
   const flags = reader.byte()
@@ -388,6 +421,10 @@ export function decodeDelivery(value: Buffer): DeliveryRecord {
   const qos = (flags & 3) as 1 | 2
   const isReleased = (flags & releasedFlag) !== 0
   return { messageNumber, sizeBytes, qos, retain: (flags & 4) !== 0, identifiers, share, packetId, isReleased }
+}
+
+function writeUint64(bytes: Buffer, value: number, position: number): number {
+  return bytes.writeUInt32BE(value >>> 0, bytes.writeUInt32BE(Math.floor(value / 0x1_0000_0000), position))
 }
 
 function readUint64(bytes: Buffer, position: number): number {
