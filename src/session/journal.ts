@@ -190,9 +190,10 @@ export class Journal {
   queued(session: Session, fromOrder: number, limit: number, limitBytes: number): Delivery[] {
     const deliveries: Delivery[] = []
     const page = this.#store.deliveries(session.storeNumber, fromOrder, limit, limitBytes)
+    const nowMs = { wall: this.#clock.wallMs(), monotonic: this.#clock.monotonicMs() }
     for (const { order, delivery, message } of page) {
       if (message === null) continue
-      const own = this.messageOf(message)
+      const own = this.messageOf(message, nowMs)
       own.storeNumber = delivery.messageNumber
       deliveries.push(this.deliveryOf(delivery, order, own))
     }
@@ -205,7 +206,10 @@ export class Journal {
     return { message, qos, retain, identifiers, share, order }
   }
 
-  messageOf(record: MessageRecord): ApplicationMessage {
+  messageOf(
+    record: MessageRecord,
+    nowMs = { wall: this.#clock.wallMs(), monotonic: this.#clock.monotonicMs() },
+  ): ApplicationMessage {
     const { packet } = record
     let bodyStart = 1
     while (packet[bodyStart] > 0x7f) bodyStart++
@@ -213,8 +217,7 @@ export class Journal {
     parsePublish(message, packet, 0, bodyStart + 1, packet.length, record.isVersion5)
     message.isOwned = true
     // Clocks may have been set back since.
-    const waitedMs = Math.max(0, this.#clock.wallMs() - record.receivedAtMs)
-    message.receivedAtMs = this.#clock.monotonicMs() - waitedMs
+    message.receivedAtMs = nowMs.monotonic - Math.max(0, nowMs.wall - record.receivedAtMs)
     return message
   }
 

@@ -18,6 +18,17 @@ export interface Reservation {
 /** Bytes that one change takes beyond those of its packet, in memory, roughly. */
 const changeBytes = 64
 
+/** Of the deliveries of one Session, by order; a null is a deletion. */
+export class DeliveryChanges extends Map<number, DeliveryRecord | null> {
+  /** Nothing of a higher order was noted: who reads a long queue is always beyond it. */
+  lastOrder = 0
+
+  note(order: number, record: DeliveryRecord | null): void {
+    this.set(order, record)
+    if (order > this.lastOrder) this.lastOrder = order
+  }
+}
+
 /** A null is a deletion. */
 export class Batch {
   readonly number: number
@@ -25,9 +36,11 @@ export class Batch {
   readonly subscriptions = new Map<number, Map<string, SubscriptionChange>>()
   readonly inbound = new Map<number, Map<number, boolean>>()
   readonly messages = new Map<number, MessageRecord | null>()
-  readonly deliveries = new Map<number, Map<number, DeliveryRecord | null>>()
+  readonly deliveries = new Map<number, DeliveryChanges>()
   readonly retained = new Map<string, MessageRecord | null>()
   reservation: Reservation | null = null
+  /** Nothing of a message of a higher number was noted. */
+  #lastMessage = 0
   /** All that was noted, even what came to nothing. */
   changes = 0
   bytes = 0
@@ -91,14 +104,21 @@ export class Batch {
     this.bytes += changeBytes
   }
 
+  /** What was noted of a message; undefined for nothing. */
+  message(messageNumber: number): MessageRecord | null | undefined {
+    return messageNumber > this.#lastMessage ? undefined : this.messages.get(messageNumber)
+  }
+
   putMessage(messageNumber: number, record: MessageRecord): void {
     this.messages.set(messageNumber, record)
+    if (messageNumber > this.#lastMessage) this.#lastMessage = messageNumber
     this.bytes += changeBytes + record.packet.length
   }
 
   deleteMessage(messageNumber: number): void {
     if (messageNumber < this.#freshMessage) {
       this.messages.set(messageNumber, null)
+      if (messageNumber > this.#lastMessage) this.#lastMessage = messageNumber
       this.bytes += changeBytes
       return
     }
@@ -109,13 +129,13 @@ export class Batch {
   }
 
   putDelivery(sessionNumber: number, order: number, record: DeliveryRecord): void {
-    const changes = nested(this.deliveries, sessionNumber)
+    const changes = this.#deliveriesOf(sessionNumber)
     if (!changes.has(order)) this.bytes += changeBytes
-    changes.set(order, record)
+    changes.note(order, record)
   }
 
   deleteDelivery(sessionNumber: number, order: number): void {
-    const changes = nested(this.deliveries, sessionNumber)
+    const changes = this.#deliveriesOf(sessionNumber)
     const noted = changes.get(order)
     // A delivery of a message that is new in this batch is new as well.
     if (noted !== undefined && noted !== null && noted.messageNumber >= this.#freshMessage) {
@@ -124,7 +144,16 @@ export class Batch {
       return
     }
     if (noted === undefined) this.bytes += changeBytes
-    changes.set(order, null)
+    changes.note(order, null)
+  }
+
+  #deliveriesOf(sessionNumber: number): DeliveryChanges {
+    let changes = this.deliveries.get(sessionNumber)
+    if (changes === undefined) {
+      changes = new DeliveryChanges()
+      this.deliveries.set(sessionNumber, changes)
+    }
+    return changes
   }
 
   changeRetained(topic: string, record: MessageRecord | null): void {

@@ -272,7 +272,7 @@ export class BatchedStore implements Store {
       found.push({ order, delivery, message })
       room = found.length === limit ? 0 : room - (message?.packet.length ?? 0)
     }
-    const { forming, writing } = this.#waitingDeliveries(sessionNumber)
+    const { forming, writing } = this.#waitingDeliveries(sessionNumber, fromOrder)
     const added: number[] = []
     for (const changes of [writing, forming]) {
       for (const [order, record] of changes) {
@@ -499,21 +499,25 @@ export class BatchedStore implements Store {
   }
 
   /** Changes of deliveries of a Session that are not written yet; those that are forming have the last word. */
-  #waitingDeliveries(sessionNumber: number): {
+  #waitingDeliveries(
+    sessionNumber: number,
+    fromOrder = 0,
+  ): {
     forming: ReadonlyMap<number, DeliveryRecord | null>
     writing: ReadonlyMap<number, DeliveryRecord | null>
   } {
     const isDeleted = this.#forming.sessions.get(sessionNumber) === null
-    return {
-      forming: this.#forming.deliveries.get(sessionNumber) ?? noChanges,
-      writing: (isDeleted ? undefined : this.#writing?.deliveries.get(sessionNumber)) ?? noChanges,
+    const changesOf = (batch: Batch | null) => {
+      const changes = batch?.deliveries.get(sessionNumber)
+      return changes === undefined || changes.lastOrder < fromOrder ? noChanges : changes
     }
+    return { forming: changesOf(this.#forming), writing: isDeleted ? noChanges : changesOf(this.#writing) }
   }
 
   #message(messageNumber: number): MessageRecord | null {
-    const noted = this.#forming.messages.get(messageNumber)
+    const noted = this.#forming.message(messageNumber)
     if (noted !== undefined) return noted
-    const waiting = this.#writing?.messages.get(messageNumber)
+    const waiting = this.#writing?.message(messageNumber)
     return waiting === undefined ? this.#engine.message(messageNumber) : waiting
   }
 }

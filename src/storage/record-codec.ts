@@ -423,8 +423,19 @@ export function decodeDelivery(value: Buffer): DeliveryRecord {
   return { messageNumber, sizeBytes, qos, retain: (flags & 4) !== 0, identifiers, share, packetId, isReleased }
 }
 
+/** By hand: every message has its keys written a few times. */
 function writeUint64(bytes: Buffer, value: number, position: number): number {
-  return bytes.writeUInt32BE(value >>> 0, bytes.writeUInt32BE(Math.floor(value / 0x1_0000_0000), position))
+  const high = Math.floor(value / 0x1_0000_0000)
+  const low = value >>> 0
+  bytes[position] = high >>> 24
+  bytes[position + 1] = high >>> 16
+  bytes[position + 2] = high >>> 8
+  bytes[position + 3] = high
+  bytes[position + 4] = low >>> 24
+  bytes[position + 5] = low >>> 16
+  bytes[position + 6] = low >>> 8
+  bytes[position + 7] = low
+  return position + 8
 }
 
 function readUint64(bytes: Buffer, position: number): number {
