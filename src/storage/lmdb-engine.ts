@@ -27,6 +27,7 @@ import { Batch } from './batch.ts'
 import { type DiskLimits, DiskSpace, type FreeSpaceOf } from './disk-space.ts'
 import type { Engine } from './engine.ts'
 import { LmdbFile, type RawRecord } from './lmdb-file.ts'
+import { MessageSteps } from './message-steps.ts'
 import { type Changes, growthPages, pageNeedOf } from './page-need.ts'
 import { asKey, type Database, RecordAccess } from './record-access.ts'
 import {
@@ -94,6 +95,8 @@ export class LmdbEngine implements Engine, StoreFile {
   readonly #encoder = new RecordEncoder()
   readonly #access = new RecordAccess()
   readonly #key = new NumberKey()
+  /** While a page of deliveries is read. */
+  #steps: MessageSteps | null = null
   readonly #leftovers = new Set<number>()
   readonly #space: DiskSpace
   #database: Database
@@ -345,6 +348,8 @@ export class LmdbEngine implements Engine, StoreFile {
     const end = afterSession(recordKind.delivery, sessionNumber)
     const entries = this.#database.getRange({ start, end })[Symbol.iterator]()
     const access = this.#access
+    const steps = new MessageSteps(this.#database, access)
+    this.#steps = steps
     try {
       while (access.next(entries)) {
         const { keys, keyStart, value } = access
@@ -352,6 +357,8 @@ export class LmdbEngine implements Engine, StoreFile {
         yield [orderOf(keys, keyStart), decodeDelivery(value)]
       }
     } finally {
+      steps.close()
+      if (this.#steps === steps) this.#steps = null
       entries.return?.()
     }
   }
@@ -369,8 +376,9 @@ export class LmdbEngine implements Engine, StoreFile {
 
   message(messageNumber: number): MessageRecord | null {
     const access = this.#access
+    const isThere = this.#steps?.read(messageNumber) ?? access.get(this.#database, this.#key.message(messageNumber))
+    if (!isThere) return null
     const key = this.#key.message(messageNumber)
-    if (!access.get(this.#database, key)) return null
     const { value, valueLength } = access
     return isIntactAt(key.bytes, 0, key.length, value, valueLength) ? decodeMessageAt(value, valueLength) : null
   }

@@ -330,8 +330,9 @@ export function sessionNumberOf(key: Buffer): number {
   return key.readUIntBE(1, 6)
 }
 
-export function messageNumberOf(key: Buffer): number {
-  return readUint64(key, 1)
+/** @param start where the key begins in `key` */
+export function messageNumberOf(key: Buffer, start = 0): number {
+  return readUint64(key, start + 1)
 }
 
 export function packetIdOf(key: Buffer): number {

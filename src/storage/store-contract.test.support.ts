@@ -348,6 +348,31 @@ export function testStore(name: string, create: () => StoreUnderTest): void {
     await store.close()
   })
 
+  run(
+    'messages of a queue are found wherever their numbers lead: on, far on, back, twice, to what is not there',
+    async (under) => {
+      let store = await under.open()
+      const session = store.nextSessionNumber
+      const message = store.nextMessageNumber
+      store.putSession(sessionRecord(session))
+      for (let number = 0; number < 40; number++) {
+        if (number % 7 !== 3) store.putMessage(message + number, messageRecord(`m${number}`))
+      }
+      const ways = [
+        0, 1, 2, 4, 5, 6, 7, 9, 11, 12, 3, 4, 16, 17, 18, 19, 19, 18, 20, 30, 31, 33, 36, 39, 40, 41, 50, 0, 1, 38, 39,
+      ]
+      ways.forEach((number, index) => {
+        store.putDelivery(session, index + 1, deliveryRecord(message + number))
+      })
+      store = await reopen(under, store)
+      assert.deepEqual(
+        store.deliveries(session, 0, 100).map((stored) => stored.message!.packet.toString()),
+        ways.filter((number) => number < 40 && number % 7 !== 3).map((number) => `m${number}`),
+      )
+      await store.close()
+    },
+  )
+
   run('deleting a Session takes all that is its own, however much, and nothing else', async (under) => {
     let store = await under.open()
     const session = store.nextSessionNumber
