@@ -1,23 +1,22 @@
 // A disk that hangs, and one that refuses writes, under the broker. Every fault has a form that needs no right of root; as root
 // a real file system is frozen as well.
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { type TestContext, test } from 'node:test'
 import { createBroker } from 'atollmq'
 import { FaultDisk } from 'atollmq/testing'
 import { RawClient } from '../kit/raw-client.ts'
 import { type ConnectOptions, type Level, P, publish } from '../kit/wire.ts'
+import { hasImageDevices, ImageDevice, runTool } from './image-device.ts'
 import { CrashPlace } from './place.ts'
 
 const isLinux = process.platform === 'linux'
-const isRoot = process.getuid?.() === 0
 
-function run(command: string, ...args: string[]): void {
-  const { status, stderr } = spawnSync(command, args, { encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${stderr}`)
+interface Fault {
+  begin(): void
+  end(): void
 }
 
 type Connect = (options?: ConnectOptions, level?: Level) => Promise<RawClient>
@@ -35,7 +34,7 @@ async function until(isSo: () => boolean | Promise<boolean>, what: string): Prom
  * What all faults have in common: one message is under way when it begins, and its acknowledgement waits; the next are
  * refused; what is not stored flows; the end of the fault is found without a restart.
  */
-async function meet(connect: Connect, fault: { begin(): void; end(): void }): Promise<void> {
+async function meet(connect: Connect, fault: Fault): Promise<void> {
   const absent = await connect(kept)
   await absent.subscribe(['kept'], { qos: 1 })
   absent.destroy()
@@ -51,13 +50,7 @@ async function meet(connect: Connect, fault: { begin(): void; end(): void }): Pr
     // A message of which nothing is stored is acknowledged at once; the fence says that the one before was read.
     await held.fence()
     const probe = await connect()
-    await until(async () => {
-      const stranger = await connect().catch(() => null)
-      if (stranger === null) return false
-      const refused = await refusalOf(stranger)
-      stranger.destroy()
-      return refused === 0x97
-    }, 'it is not refused')
+    await untilRefused(connect)
     assert.equal(await probe.publish({ topic: 'kept', payload: 'x', qos: 2 }), 0x97)
     assert.equal(await probe.publish({ topic: 'kept', payload: 'x', qos: 1, retain: true }), 0x97)
     const old = await connect({}, 4)
@@ -73,6 +66,16 @@ async function meet(connect: Connect, fault: { begin(): void; end(): void }): Pr
   }
   assert.equal((await held.expect('PUBACK', 15_000)).reasonCode, 0)
   assert.equal(await publisher.publish({ topic: 'kept', payload: 'after', qos: 1 }), 0)
+}
+
+async function untilRefused(connect: Connect): Promise<void> {
+  await until(async () => {
+    const stranger = await connect().catch(() => null)
+    if (stranger === null) return false
+    const refused = await refusalOf(stranger)
+    stranger.destroy()
+    return refused === 0x97
+  }, 'it is not refused')
 }
 
 /** The Reason Code for a kept message, if it is answered soon; otherwise null. */
@@ -122,10 +125,12 @@ function connectTo(place: CrashPlace): Connect {
   }
 }
 
-async function meetInProcess(place: CrashPlace, fault: { begin(): void; end(): void }): Promise<void> {
+/** @param away what becomes of the disk between two lives of the broker */
+async function meetInProcess(place: CrashPlace, fault: Fault, away = () => {}): Promise<void> {
   await place.broker.start()
   await meet(connectTo(place), fault)
   await place.kill()
+  away()
   await place.broker.start()
   assert.doesNotMatch(place.broker.output, /DAMAGED/)
   await assertKept(await connectTo(place)({ ...kept, cleanStart: false }))
@@ -135,48 +140,63 @@ if (isLinux) {
   test('a disk that refuses every write: nothing is acknowledged that is not stored, and it recovers by itself', async (t) => {
     const place = new CrashPlace(t)
     // No file of the process may be written any more: as an I/O error, but without a disk that has one.
-    const limit = (bytes: string) => run('prlimit', `--pid=${place.broker.pid}`, `--fsize=${bytes}:`)
+    const limit = (bytes: string) => runTool('prlimit', `--pid=${place.broker.pid}`, `--fsize=${bytes}:`)
     await meetInProcess(place, { begin: () => limit('1'), end: () => limit('unlimited') })
   })
 }
 
-/** A container may have no loop devices. */
-function canMountImage(): boolean {
-  const folder = mkdtempSync(join(tmpdir(), 'atoll-image-'))
-  const path = join(folder, 'data')
-  try {
-    mkdirSync(path)
-    mountImage(path)
-    run('umount', path)
-    return true
-  } catch {
-    return false
-  } finally {
-    rmSync(folder, { recursive: true })
-  }
-}
-
-function mountImage(path: string): void {
-  const image = `${path}.image`
-  writeFileSync(image, '')
-  truncateSync(image, 64 * 1024 ** 2)
-  run('mkfs.ext4', '-q', image)
-  run('mount', '-o', 'loop', image, path)
-}
-
-if (isLinux && isRoot && canMountImage()) {
-  test('a file system that is frozen: the same with a real disk', async (t) => {
+if (hasImageDevices()) {
+  const onDevice = (t: TestContext, hasJournal: boolean) => {
+    let device!: ImageDevice
     const place = new CrashPlace(t, { limits: { diskTimeout: '1s' } }, (path) => {
-      mountImage(path)
-      return () => {
-        spawnSync('fsfreeze', ['-u', path])
-        run('umount', '-l', path)
-      }
+      device = new ImageDevice(path, { hasJournal })
+      return () => device.destroy()
     })
-    const { dataFolder } = place.broker
-    await meetInProcess(place, {
-      begin: () => run('fsfreeze', '-f', dataFolder),
-      end: () => run('fsfreeze', '-u', dataFolder),
+    return { place, device }
+  }
+
+  test('a file system that is frozen: the same with a real disk', async (t) => {
+    const { place, device } = onDevice(t, true)
+    await meetInProcess(place, { begin: () => device.freeze(), end: () => device.thaw() })
+  })
+
+  test('a device that answers writes with errors: the same with a real disk', async (t) => {
+    const { place, device } = onDevice(t, false)
+    await meetInProcess(place, { begin: () => device.failWrites(), end: () => device.endFailing() }, () => {
+      device.cutPower()
+      device.unmount()
+      device.mount()
     })
+  })
+
+  test('a file system that an error has made read-only: refused until it is mounted anew, and nothing is lost', async (t) => {
+    const { place, device } = onDevice(t, true)
+    await place.broker.start()
+    const connect = connectTo(place)
+    const absent = await connect(kept)
+    await absent.subscribe(['kept'], { qos: 1 })
+    absent.destroy()
+    const publisher = await connect()
+    assert.equal(await publisher.publish({ topic: 'kept', payload: 'before', qos: 1 }), 0)
+    device.becomeReadOnly()
+    const held = await connect()
+    held.send(publish({ topic: 'kept', payload: 'under way', qos: 1, packetId: 1 }))
+    await held.fence()
+    await untilRefused(connect)
+    await place.broker.said(/takes nothing new.*Read-only file system/)
+    assert.equal(await publisher.publish({ topic: 'kept', payload: 'x', qos: 1 }), 0x97)
+    assert.equal(await publisher.publish({ topic: 'fleeting', payload: 'one', qos: 1 }), 0x10)
+    assert.equal(held.unread.length, 0, 'it was acknowledged without being stored')
+
+    await place.kill()
+    device.unmount()
+    device.mount()
+    await place.broker.start()
+    assert.doesNotMatch(place.broker.output, /DAMAGED/)
+    const back = await connect({ ...kept, cleanStart: false })
+    await back.fence()
+    const first = await back.expect('PUBLISH')
+    assert.equal(first.payload.toString(), 'before')
+    assert.equal(await (await connect()).publish({ topic: 'kept', payload: 'after', qos: 1 }), 0)
   })
 }
