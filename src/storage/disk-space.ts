@@ -52,7 +52,8 @@ export class DiskSpace {
   readonly #limits: () => DiskLimits
   readonly #clock: Clock
   readonly #statfs: FreeSpaceOf
-  #inode: bigint | null = null
+  /** Device and number: a file of another disk may have the same number. */
+  #identity: string | null = null
   #lookedAtMs = Number.NEGATIVE_INFINITY
   #writtenBytes = 0
   #countedAtMs = Number.NEGATIVE_INFINITY
@@ -71,7 +72,7 @@ export class DiskSpace {
 
   /** From now on the file under the name is ours, whatever it was. */
   adopt(): void {
-    this.#inode = null
+    this.#identity = null
     this.fileBytes = 0
     this.fileState = 'own'
     this.#lookedAtMs = Number.NEGATIVE_INFINITY
@@ -113,15 +114,16 @@ export class DiskSpace {
   /** Never rejects: a file system that says nothing of its room is written to until that fails. */
   async look(): Promise<void> {
     try {
-      const { ino, size } = await stat(this.#path, { bigint: true })
-      this.#inode ??= ino
-      if (ino !== this.#inode) this.fileState = 'foreign'
+      const { dev, ino, size } = await stat(this.#path, { bigint: true })
+      const identity = `${dev}:${ino}`
+      this.#identity ??= identity
+      if (identity !== this.#identity) this.fileState = 'foreign'
       else if (Number(size) < this.fileBytes) this.fileState = 'cut'
       // What was cut stays so, even if it has grown again.
       else if (this.fileState !== 'cut') this.fileState = 'own'
       if (this.fileState === 'own') this.fileBytes = Number(size)
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT' && this.#inode !== null) this.fileState = 'gone'
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT' && this.#identity !== null) this.fileState = 'gone'
     }
     let totalBytes = Number.POSITIVE_INFINITY
     try {

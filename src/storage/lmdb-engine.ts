@@ -53,6 +53,7 @@ import {
 } from './record-codec.ts'
 import type { DeliveryRecord, MessageRecord, StoredSession, SubscriptionRecord } from './store.ts'
 import type { StoreFile } from './store-file.ts'
+import { WriteProbe } from './write-probe.ts'
 
 /** Records of deleted Sessions that one batch removes beyond its own changes. */
 const leftoversPerBatch = 4096
@@ -60,6 +61,8 @@ const leftoversPerBatch = 4096
 const fewLeftovers = 64
 /** LMDB stops reading the list of free pages at 50 000 entries, of which a run takes two, and there are gaps. */
 const mostRuns = 16_000
+/** Whatever is left, one message up to this fits below the floor: the next ones find a shortage. */
+const smallMessageBytes = 262_144
 /** A changed record may cost a copy of its page, and a share of the page above. */
 const bytesPerChange = 4352
 
@@ -99,6 +102,7 @@ export class LmdbEngine implements Engine, StoreFile {
   #steps: MessageSteps | null = null
   readonly #leftovers = new Set<number>()
   readonly #space: DiskSpace
+  #probe: WriteProbe
   #database: Database
   #isSuspect = false
   #isOlderFormat = false
@@ -113,6 +117,7 @@ export class LmdbEngine implements Engine, StoreFile {
     this.#space = new DiskSpace(path, limits, clock, freeSpaceOf)
     this.#space.oldestReader = () => this.#oldestReader()
     this.#database = openEnvironment(path, isSynced, this.#access)
+    this.#probe = new WriteProbe(`${path}.probe`)
     let nextSessionNumber = 1
     let nextMessageNumber = 1
     for (const [, value] of this.#records(recordKind.meta, metaKey)) {
@@ -152,13 +157,19 @@ export class LmdbEngine implements Engine, StoreFile {
   }
 
   hasRoomFor(bytes: number, messageBytes = 0): boolean {
-    return this.#space.hasRoomAbove(2 * (bytes + messageBytes), messageBytes)
+    const largeBytes = messageBytes > smallMessageBytes ? messageBytes : 0
+    return this.#space.hasRoomAbove(2 * (bytes + largeBytes), largeBytes)
   }
 
   async write(batch: Batch): Promise<void> {
     this.#space.take(2 * batch.bytes)
     const isAmple = await this.#space.hasAmpleRoom(this.#mostBytes(batch))
     await this.#keepFile()
+    try {
+      await this.#probe.ask()
+    } catch (error) {
+      throw await this.#explain(error)
+    }
     if (this.#isSuspect) await this.#reopenIfNeeded()
     if (isAmple || (await this.#fits(batch, this.#removals(batch, leftoversPerBatch), this.#mostBytes(batch)))) {
       return this.#writePart(batch, leftoversPerBatch)
@@ -290,12 +301,14 @@ export class LmdbEngine implements Engine, StoreFile {
       await this.#endReadings()
       await this.#database.backup(part, true)
       chmodSync(part, 0o600)
-      const file = await openFile(part, 'r')
-      await file.sync().finally(() => file.close())
+      await flushFile(part)
       renameSync(part, this.path)
+      if (this.#isSynced) for (const made of [directory, dirname(directory)]) await flushFile(made)
       rmSync(`${this.path}-lock`, { force: true })
       await this.#database.close()
       this.#database = openEnvironment(this.path, this.#isSynced, this.#access)
+      this.#probe.close()
+      this.#probe = new WriteProbe(`${this.path}.probe`)
       this.#space.adopt()
     } catch (error) {
       throw new OperatorError('store-gone', 'the store cannot be written: its file was removed', {
@@ -405,6 +418,7 @@ export class LmdbEngine implements Engine, StoreFile {
   async close(): Promise<void> {
     await this.#endReadings()
     await this.#database.close()
+    this.#probe.close()
   }
 
   hold<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
@@ -553,6 +567,9 @@ export class LmdbEngine implements Engine, StoreFile {
       await this.#database.close()
       try {
         this.#database = openEnvironment(this.path, this.#isSynced, this.#access)
+        // LMDB has undone the head of the file in memory alone. Were the one that failed on the disk all the same, a power cut
+        // would find it leading to pages that the next try writes over.
+        if (this.#isSynced) await flushFile(this.path)
       } catch (error) {
         throw await this.#explain(error)
       }
@@ -584,6 +601,12 @@ export class LmdbEngine implements Engine, StoreFile {
       cause: cause ?? undefined,
     })
   }
+}
+
+/** A directory too. */
+async function flushFile(path: string): Promise<void> {
+  const file = await openFile(path, 'r')
+  await file.sync().finally(() => file.close())
 }
 
 const metaKey = Buffer.of(recordKind.meta)

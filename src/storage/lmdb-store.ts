@@ -57,6 +57,8 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
     removeEnvironment(rescuePath)
     const recovery =
       existsSync(path) && !isAsClosed(path, closedPath) ? await mendIfDamaged(path, rescuePath, clock) : null
+    // After a crash, what is read may not be what is on the disk: nothing is built upon it before it is.
+    if (durability === 'fsync' && existsSync(path) && !existsSync(closedPath)) syncFile(path)
     rmSync(closedPath, { force: true })
     const engine = new ClosingEngine(path, { isSynced: durability === 'fsync', limits, clock }, closedPath)
     syncDirectory(directory)
@@ -96,11 +98,24 @@ class ClosingEngine extends LmdbEngine {
   }
 }
 
+/** Whoever has made it and those that it lies in, and whenever: a power cut takes none of them any more. */
 export function makeDirectory(directory: string): void {
-  if (existsSync(directory)) return
-  mkdirSync(directory, { recursive: true, mode: 0o700 })
-  chmodSync(directory, 0o700)
-  syncDirectory(dirname(directory))
+  if (!existsSync(directory)) {
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    chmodSync(directory, 0o700)
+  }
+  const { dev } = statSync(directory)
+  for (let made = directory; made !== dirname(made); made = dirname(made)) {
+    const holder = dirname(made)
+    try {
+      if (statSync(holder).dev !== dev) return
+      syncDirectory(holder)
+    } catch (error) {
+      // What may not be read is not what somebody has just made for this account.
+      if ((error as NodeJS.ErrnoException).code === 'EACCES') return
+      throw error
+    }
+  }
 }
 
 function fingerprintOf(path: string): string {
@@ -132,6 +147,7 @@ async function mendIfDamaged(path: string, rescuePath: string, clock: Clock): Pr
   }
   if (damaged === 0 && file.findings.length === 0) return null
   const rescue = await rescueRecords(path, rescuePath)
+  syncDirectory(dirname(path))
   const setAside = asidePath(path, 'corrupt', clock)
   renameSync(path, setAside)
   rmSync(`${path}-lock`, { force: true })

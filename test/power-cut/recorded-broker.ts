@@ -39,6 +39,8 @@ export interface RecordedOptions {
 
 export class RecordedBroker extends CrashingBroker {
   readonly cuts: PowerCut[] = []
+  /** While this file is there, the disk fails as it says: see write-recorder.c. */
+  readonly faultFile: string
   readonly #record: string
   readonly #tempo: Tempo
   readonly #random: Random
@@ -58,8 +60,10 @@ export class RecordedBroker extends CrashingBroker {
       RECORDER_RECORD: record,
       RECORDER_FILES: '.mdb',
       RECORDER_SYNC_US: String(syncUs),
+      RECORDER_FAULT: join(folder, 'fault'),
       ...(isDiskLying ? { RECORDER_LIES: '1' } : {}),
     })
+    this.faultFile = join(folder, 'fault')
     this.#record = record
     this.#tempo = surroundings.tempo
     this.#random = surroundings.random

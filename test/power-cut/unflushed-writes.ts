@@ -15,7 +15,7 @@ import { join } from 'node:path'
 import type { Random } from '../simulation/random.ts'
 
 /** As in write-recorder.c. */
-const kinds = { write: 1, sync: 2, synced: 3 } as const
+const kinds = { write: 1, sync: 2, synced: 3, forgotten: 4, oneForgotten: 5 } as const
 const entryBytes = 64
 const pageBytes = 4096
 const sectorBytes = 512
@@ -27,6 +27,8 @@ interface Write {
   sizeBefore: number
   before: Buffer
   isOnDisk: boolean
+  /** No sync puts it on the disk any more; what lies over it may. */
+  isForgotten: boolean
 }
 
 /** Writes by the inode of their file, in their order. */
@@ -42,10 +44,16 @@ export function readRecord(path: string): Map<number, Write[]> {
       // Killed while it noted what was there: the write itself was not made.
       if (at + entryBytes + there > bytes.length) break
       const before = bytes.subarray(at + entryBytes, at + entryBytes + there)
-      writes.push({ sequence, offset: number(4), length: number(5), sizeBefore: number(6), before, isOnDisk: false })
+      const [offset, length, sizeBefore] = [number(4), number(5), number(6)]
+      writes.push({ sequence, offset, length, sizeBefore, before, isOnDisk: false, isForgotten: false })
     } else {
-      const isMeant = (write: Write) => (kind === kinds.sync ? write.sequence <= sequence : write.sequence === sequence)
-      for (const write of writes) if (isMeant(write)) write.isOnDisk = true
+      const isOfOne = kind === kinds.synced || kind === kinds.oneForgotten
+      const isForgotten = kind === kinds.forgotten || kind === kinds.oneForgotten
+      for (const write of writes) {
+        if (isOfOne ? write.sequence !== sequence : write.sequence > sequence) continue
+        if (isForgotten) write.isForgotten ||= !write.isOnDisk
+        else if (!write.isForgotten) write.isOnDisk = true
+      }
     }
     at += entryBytes + there
   }

@@ -6,13 +6,23 @@
  *   RECORDER_FILES     files whose path ends with this are recorded
  *   RECORDER_SYNC_US       how long a sync takes, in microseconds
  *   RECORDER_LIES     when set, a sync says that it is done and nothing is on the disk
+ *   RECORDER_FAULT     a file that says, while it is there, what fails with EIO. Words in it:
+ *       write     each write to a regular file, of which nothing arrives
+ *       flush     each fsync and fdatasync. What it should have put on the disk stays in memory, where it can be read, and is
+ *                 not written any more: the next one succeeds without it, as on Linux
+ *       through   the same for each write through a descriptor that syncs it
+ *       once      the file is removed with the first failure
+ *       unseen    nothing is said of the failure: what a program does that takes no notice
  *
  * The record: entries of eight numbers of 8 bytes in the order of the machine. The first is the kind:
  *   1 write       sequence, device, inode, offset, length, size of the file before, bytes that were there; those bytes follow
  *   2 sync        sequence: writes of the file up to it are on the disk; device, inode, 0, 0, 0, 0
- *   3 synced      sequence: this one write is on the disk; device, inode, 0, 0, 0, 0 */
+ *   3 synced      sequence: this one write is on the disk; device, inode, 0, 0, 0, 0
+ *   4 forgotten   sequence: writes of the file up to it that are not on the disk will not be put there; device, inode, 0, 0, 0, 0
+ *   5 forgotten   sequence: this one write; device, inode, 0, 0, 0, 0 */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -23,7 +33,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { entry_write = 1, entry_sync = 2, entry_synced = 3 };
+enum { entry_write = 1, entry_sync = 2, entry_synced = 3, entry_forgotten = 4, entry_one_forgotten = 5 };
+enum { fault_write = 1, fault_flush = 2, fault_through = 4, fault_unseen = 8 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -35,6 +46,7 @@ static int (*real_fdatasync)(int);
 static int (*real_ftruncate)(int, off_t);
 static int record = -1;
 static const char *suffix;
+static const char *fault_path;
 static int lies;
 static useconds_t sync_us;
 static int64_t sequence;
@@ -49,6 +61,7 @@ static void prepare(void) {
   const char *path = getenv("RECORDER_RECORD");
   const char *us = getenv("RECORDER_SYNC_US");
   suffix = getenv("RECORDER_FILES");
+  fault_path = getenv("RECORDER_FAULT");
   lies = getenv("RECORDER_LIES") != NULL;
   sync_us = us == NULL ? 0 : (useconds_t)atol(us);
   if (path != NULL && suffix != NULL) record = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -100,11 +113,49 @@ static int64_t note_write(int fd, const struct stat *status, off_t offset, size_
   return sequence;
 }
 
-/* A write through a descriptor that syncs each one is on the disk when it returns. */
-static void note_done(int fd, const struct stat *status, int64_t number) {
-  if ((fcntl(fd, F_GETFL) & O_DSYNC) == 0) return;
+/* Which of these kinds fails now. */
+static int fault(int kinds) {
+  char text[64];
+  int file = fault_path == NULL ? -1 : open(fault_path, O_RDONLY | O_CLOEXEC);
+  if (file == -1) return 0;
+  ssize_t length = read(file, text, sizeof text - 1);
+  close(file);
+  text[length < 0 ? 0 : length] = 0;
+  int found = 0;
+  if (strstr(text, "write") != NULL) found |= fault_write;
+  if (strstr(text, "flush") != NULL) found |= fault_flush;
+  if (strstr(text, "through") != NULL) found |= fault_through;
+  if ((found & kinds) == 0) return 0;
+  if (strstr(text, "once") != NULL) unlink(fault_path);
+  return strstr(text, "unseen") != NULL ? fault_unseen : found;
+}
+
+/* Sets errno. */
+static int is_refused(int fd) {
+  struct stat status;
+  pthread_once(&once, prepare);
+  if (fault_path == NULL || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || !fault(fault_write)) return 0;
+  errno = EIO;
+  return 1;
+}
+
+static int refuse(int found) {
+  if (found & fault_unseen) return 0;
+  errno = EIO;
+  return -1;
+}
+
+/* A write through a descriptor that syncs each one is on the disk when it returns. Returns -1 when that has failed. */
+static int note_done(int fd, const struct stat *status, int64_t number) {
+  if ((fcntl(fd, F_GETFL) & O_DSYNC) == 0) return 0;
   usleep(sync_us);
+  int found = fault(fault_through);
+  if (found != 0) {
+    note(entry_one_forgotten, number, status, 0, 0, 0);
+    return refuse(found);
+  }
   if (!lies) note(entry_synced, number, status, 0, 0, 0);
+  return 0;
 }
 
 static off_t position(int fd) {
@@ -114,35 +165,38 @@ static off_t position(int fd) {
 
 ssize_t write(int fd, const void *bytes, size_t length) {
   struct stat status;
+  if (is_refused(fd)) return -1;
   if (!is_recorded(fd, &status)) return real_write(fd, bytes, length);
   pthread_mutex_lock(&lock);
   int64_t number = note_write(fd, &status, position(fd), length);
   ssize_t result = real_write(fd, bytes, length);
-  note_done(fd, &status, number);
+  if (note_done(fd, &status, number) != 0) result = -1;
   pthread_mutex_unlock(&lock);
   return result;
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int count) {
   struct stat status;
+  if (is_refused(fd)) return -1;
   if (!is_recorded(fd, &status)) return real_writev(fd, parts, count);
   size_t length = 0;
   for (int index = 0; index < count; index++) length += parts[index].iov_len;
   pthread_mutex_lock(&lock);
   int64_t number = note_write(fd, &status, position(fd), length);
   ssize_t result = real_writev(fd, parts, count);
-  note_done(fd, &status, number);
+  if (note_done(fd, &status, number) != 0) result = -1;
   pthread_mutex_unlock(&lock);
   return result;
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t offset) {
   struct stat status;
+  if (is_refused(fd)) return -1;
   if (!is_recorded(fd, &status)) return real_pwrite(fd, bytes, length, offset);
   pthread_mutex_lock(&lock);
   int64_t number = note_write(fd, &status, offset, length);
   ssize_t result = real_pwrite(fd, bytes, length, offset);
-  note_done(fd, &status, number);
+  if (note_done(fd, &status, number) != 0) result = -1;
   pthread_mutex_unlock(&lock);
   return result;
 }
@@ -154,10 +208,12 @@ static int sync_recorded(const struct stat *status) {
   int64_t number = sequence;
   pthread_mutex_unlock(&lock);
   usleep(sync_us);
+  int found = fault(fault_flush);
   pthread_mutex_lock(&lock);
-  if (!lies) note(entry_sync, number, status, 0, 0, 0);
+  if (found != 0) note(entry_forgotten, number, status, 0, 0, 0);
+  else if (!lies) note(entry_sync, number, status, 0, 0, 0);
   pthread_mutex_unlock(&lock);
-  return 0;
+  return found == 0 ? 0 : refuse(found);
 }
 
 int fsync(int fd) {
