@@ -33,7 +33,9 @@ export class DurableAnswers implements DurableWaiter {
   /** What is noted from now on is what the next answer has to wait for. */
   begin(): void {
     const { journal } = this.#broker
-    if (journal !== null) this.#changesBefore = journal.changes
+    if (journal === null) return
+    journal.splitBatch()
+    this.#changesBefore = journal.changes
   }
 
   clear(): void {

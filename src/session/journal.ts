@@ -17,7 +17,7 @@ export interface JournalOptions {
   /** What the store holds already; see `DeliveryTally`. */
   references: Map<number, number>
   shareGroup(filter: string, shareName: string): ShareGroup | null
-  /** Called around whatever is sent when a batch has become durable. */
+  /** Called around whatever is sent when a batch has become durable, or a page of a queue has come. */
   enter(work: () => void): void
   /** Called when the store can write no more, with null when it can again. */
   onProblem(problem: string | null): void
@@ -37,17 +37,18 @@ export class Journal {
   /** How many deliveries in the store point to a message, by its number, for those with more than one. */
   readonly #references: Map<number, number>
   readonly #shareGroup: JournalOptions['shareGroup']
+  readonly #enter: JournalOptions['enter']
 
   constructor(store: Store, clock: Clock, options: JournalOptions) {
     this.#store = store
     this.#clock = clock
     this.#references = options.references
     this.#shareGroup = options.shareGroup
-    const { enter, onProblem } = options
+    this.#enter = options.enter
     this.#nextSessionNumber = store.nextSessionNumber
     this.#nextMessageNumber = store.nextMessageNumber
-    store.onDurable = (batch) => enter(() => this.#durable(batch))
-    store.onProblem = onProblem
+    store.onDurable = (batch) => this.#enter(() => this.#durable(batch))
+    store.onProblem = options.onProblem
   }
 
   /** Why nothing can be written; null while all is well. */
@@ -63,6 +64,21 @@ export class Journal {
   /** The batch that holds what was noted last. */
   get batch(): number {
     return this.#store.batch
+  }
+
+  /** Before a packet is handled, and wherever else what is noted next need not be written together with what was noted before. */
+  splitBatch(): void {
+    this.#store.splitBatch()
+  }
+
+  /** How many changes may be noted in one piece. */
+  get mostChanges(): number {
+    return this.#store.mostChanges
+  }
+
+  /** Bytes noted and not yet durable, roughly. */
+  get pendingBytes(): number {
+    return this.#store.pendingBytes
   }
 
   /** Lets `waiter` know of every batch until it says that it waits no more. */
@@ -186,8 +202,20 @@ export class Journal {
     }
   }
 
-  /** Reads messages back that wait in the queue of a Session, from `fromOrder` on. */
-  queued(session: Session, fromOrder: number, limit: number, limitBytes: number): Delivery[] {
+  /** Reads messages back that wait in the queue of a Session, from `fromOrder` on, without holding up the loop for the disk. */
+  fetchQueued(
+    session: Session,
+    fromOrder: number,
+    limit: number,
+    limitBytes: number,
+    take: (page: readonly Delivery[]) => void,
+  ): void {
+    void this.#store.prefetch(session.storeNumber, fromOrder, limit, limitBytes).then((isOpen) => {
+      if (isOpen) this.#enter(() => take(this.#queued(session, fromOrder, limit, limitBytes)))
+    })
+  }
+
+  #queued(session: Session, fromOrder: number, limit: number, limitBytes: number): Delivery[] {
     const deliveries: Delivery[] = []
     const page = this.#store.deliveries(session.storeNumber, fromOrder, limit, limitBytes)
     const nowMs = { wall: this.#clock.wallMs(), monotonic: this.#clock.monotonicMs() }

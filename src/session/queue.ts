@@ -1,5 +1,5 @@
 // The messages that wait for one client, oldest first: the first of them in memory, the rest, when they are many, in the
-// store only, from where they come back in pages. Limits and policies are its Session's business.
+// store only, from where they come back in pages, which takes a while. Limits and policies are its Session's business.
 import { Deque } from '../base/deque.ts'
 import type { Journal } from './journal.ts'
 import type { Delivery, Session } from './session.ts'
@@ -24,6 +24,8 @@ const pageBytes = 128 * 1024
 /** The same while all queues together have more in memory than they should. */
 const smallPageMessages = 16
 const smallPageBytes = 4096
+/** With so few left in memory the next page is asked for. */
+const fewMessages = 64
 
 export function queuedSizeOf(delivery: Delivery): number {
   return delivery.message.sizeBytes + queueOverheadBytes
@@ -40,6 +42,8 @@ export class Queue {
   #storedMessages = 0
   #storedBytes = 0
   #storedFrom = 0
+  /** A page is on its way from the store. */
+  #isFetching = false
 
   constructor(session: Session, account: QueueAccount, journal: Journal | null) {
     this.#session = session
@@ -84,20 +88,18 @@ export class Queue {
     this.#account.bytes += size
   }
 
-  /** The oldest, if it is in memory. */
+  /** Whether the oldest is in memory; if not, `fetch` brings it there. */
+  get isAtHand(): boolean {
+    return this.#first.length > 0
+  }
+
+  /** The oldest, if it is at hand. */
   peek(): Delivery | undefined {
     return this.#first.peek()
   }
 
-  /** The oldest, wherever it is. */
-  find(): Delivery | undefined {
-    if (this.#first.length === 0 && this.#storedMessages > 0) this.#readPage()
-    return this.#first.peek()
-  }
-
-  /** Takes the oldest; undefined when none is left. */
+  /** Takes the oldest, if it is at hand. */
   shift(): Delivery | undefined {
-    if (this.#first.length === 0 && this.#storedMessages > 0) this.#readPage()
     const delivery = this.#first.shift()
     if (delivery === undefined) return undefined
     const size = queuedSizeOf(delivery)
@@ -105,14 +107,25 @@ export class Queue {
     this.#account.memoryBytes -= size
     this.#account.messages--
     this.#account.bytes -= size
+    if (this.#first.length <= fewMessages) this.fetch()
     return delivery
   }
 
-  #readPage(): void {
+  /** Brings the next page from the store into memory, if there is one; the Session is told when it is there. */
+  fetch(): void {
+    if (this.#isFetching || this.#storedMessages === 0) return
+    this.#isFetching = true
     const { memoryBytes, memoryLimitBytes } = this.#account
     const [limit, limitBytes] =
       memoryBytes >= memoryLimitBytes ? [smallPageMessages, smallPageBytes] : [pageMessages, pageBytes]
-    const page = this.#journal!.queued(this.#session, this.#storedFrom, limit, limitBytes)
+    this.#journal!.fetchQueued(this.#session, this.#storedFrom, limit, limitBytes, (page) => {
+      this.#isFetching = false
+      this.#take(page)
+      this.#session.queueArrived()
+    })
+  }
+
+  #take(page: readonly Delivery[]): void {
     let bytes = 0
     for (const delivery of page) {
       this.#first.push(delivery)

@@ -94,6 +94,8 @@ export const neverExpires = 0xffff_ffff
 
 /** Messages of one queue that one turn lets go of: it may be long, and in the store. */
 const letGoPerTurn = 4096
+/** With so much on its way to the disk, the end of a Session waits for it. */
+const manyPendingBytes = 1024 * 1024
 
 export class Session implements Subscriber, DurableWaiter {
   readonly clientId: string
@@ -225,6 +227,11 @@ export class Session implements Subscriber, DurableWaiter {
       if (this.#resends !== null && this.#resends.length === 0) this.#resends = null
     }
     for (let dropped = 0; this.#queue !== null && this.#hasRoom(outlet); ) {
+      if (!this.#queue.isAtHand) {
+        this.#queue.fetch()
+        return
+      }
+      this.#journal?.splitBatch()
       const delivery = this.#shiftQueue()
       if (delivery !== null) this.#send(outlet, delivery, false)
       else if (++dropped >= letGoPerTurn && this.#journal !== null) {
@@ -369,26 +376,8 @@ export class Session implements Subscriber, DurableWaiter {
 
   #enqueue(delivery: Delivery): void {
     const { limits, queues } = this.#context
-    const size = queuedSizeOf(delivery)
-    this.#dropStale(false)
-    const isFull = () =>
-      this.queuedMessages >= limits.queueMessages ||
-      this.queuedBytes + size > limits.queueBytes ||
-      queues.bytes + size > queues.limitBytes
-    if (isFull()) this.#dropStale(true)
-    const fitsWithoutOlder = size <= limits.queueBytes && queues.bytes - this.queuedBytes + size <= queues.limitBytes
-    let dropped = 0
-    if (limits.queuePolicy === 'drop-oldest' && fitsWithoutOlder) {
-      // Limits that were lowered under a long queue take effect little by little.
-      while (this.#queue !== null && dropped < letGoPerTurn && isFull()) {
-        this.#queueFull()
-        const oldest = this.#takeFirst()
-        if (oldest === undefined) break
-        this.#drop(oldest)
-        dropped++
-      }
-    }
-    if (dropped < letGoPerTurn && isFull()) {
+    this.#dropStale()
+    if (!this.#makeRoom(1, queuedSizeOf(delivery))) {
       // Their order has no gaps, so that it tells how many messages are between two: see `restoreQueue`.
       this.#order--
       this.#queueFull()
@@ -401,22 +390,65 @@ export class Session implements Subscriber, DurableWaiter {
     this.#queue.push(delivery)
   }
 
+  #isFullFor(messages: number, bytes: number): boolean {
+    const { limits, queues } = this.#context
+    return (
+      this.queuedMessages + messages > limits.queueMessages ||
+      this.queuedBytes + bytes > limits.queueBytes ||
+      queues.bytes + bytes > queues.limitBytes
+    )
+  }
+
+  /**
+   * Drops the oldest, where that is the policy and helps, until so much more fits.
+   * @returns whether it may come: also when room will be made little by little, as the oldest come from the store, or because limits
+   * were lowered under a long queue
+   */
+  #makeRoom(messages: number, bytes: number): boolean {
+    const { limits, queues } = this.#context
+    const fitsAlone = bytes <= limits.queueBytes && queues.bytes - this.queuedBytes + bytes <= queues.limitBytes
+    for (let dropped = 0; this.#isFullFor(messages, bytes); dropped++) {
+      if (this.#queue === null || !fitsAlone) return false
+      if (dropped === letGoPerTurn) return true
+      if (!this.#queue.isAtHand) {
+        this.#queue.fetch()
+        return true
+      }
+      if (limits.queuePolicy !== 'drop-oldest') return false
+      this.#queueFull()
+      this.#drop(this.#takeFirst()!)
+    }
+    return true
+  }
+
+  /** A page of the queue has come from the store. */
+  queueArrived(): void {
+    if (this.#queue?.messages === 0) this.#queue = null
+    if (this.isEnded) {
+      if (this.#goOnEnding()) this.#journal!.await(this)
+      return
+    }
+    this.#dropStale()
+    this.#makeRoom(0, 0)
+    this.pump()
+  }
+
   #queueFull(): void {
     this.droppedMessages++
     this.#context.queueFull(this)
   }
 
+  /** @returns undefined when none is at hand */
   #takeFirst(): Delivery | undefined {
     const delivery = this.#queue!.shift()
     if (this.#queue!.messages === 0) this.#queue = null
     return delivery
   }
 
-  /** What has waited too long makes room for what comes. @param isStoreRead whether also what is in the store only */
-  #dropStale(isStoreRead: boolean): void {
+  /** What has waited too long makes room for what comes. */
+  #dropStale(): void {
     for (let count = 0; count < letGoPerTurn && this.#queue !== null; count++) {
-      const oldest = isStoreRead ? this.#queue.find() : this.#queue.peek()
-      if (this.#queue.messages === 0) this.#queue = null
+      const oldest = this.#queue.peek()
       if (oldest === undefined || !this.#isStale(oldest.message)) return
       this.#drop(this.#takeFirst()!)
     }
@@ -574,42 +606,63 @@ export class Session implements Subscriber, DurableWaiter {
    */
   end(): Delivery[] {
     this.isEnded = true
-    const orphans: Delivery[] = []
-    for (const packetId of this.inflight.inOrder()) {
-      const delivery = this.inflight.kept(packetId)
-      if (delivery !== null && delivery.share !== null && delivery.qos === 1) orphans.push(delivery)
-      this.#close(packetId)
-    }
     this.inboundQos2 = null
+    const orphans: Delivery[] = []
     const journal = this.#journal
-    this.#dropQueue(orphans, journal === null ? Number.POSITIVE_INFINITY : letGoPerTurn)
-    if (journal === null) return orphans
-    if (this.#queue === null) journal.sessionEnded(this)
-    else {
-      this.expirySeconds = 0
-      journal.sessionEnding(this)
-      journal.await(this)
+    if (journal === null) {
+      this.#letGo(orphans, Number.POSITIVE_INFINITY)
+      return orphans
     }
+    this.expirySeconds = 0
+    journal.sessionEnding(this)
+    this.#letGo(orphans, Math.min(letGoPerTurn, journal.mostChanges))
+    if (this.#isEmpty) journal.sessionEnded(this)
+    else journal.await(this)
     return orphans
   }
 
-  #dropQueue(orphans: Delivery[], limit: number): void {
-    for (let count = 0; count < limit && this.#queue !== null; count++) {
-      const delivery = this.#takeFirst()
-      if (delivery === undefined) return
+  get #isEmpty(): boolean {
+    return this.inflight.count === 0 && this.#queue === null
+  }
+
+  /** Lets go of up to `limit` messages, as far as they are at hand; returns of how many. */
+  #letGo(orphans: Delivery[], limit: number): number {
+    let count = 0
+    if (this.inflight.count > 0) {
+      for (const packetId of this.inflight.inOrder()) {
+        if (count === limit) return count
+        const delivery = this.inflight.kept(packetId)
+        if (delivery !== null && delivery.share !== null && delivery.qos === 1) orphans.push(delivery)
+        this.#close(packetId)
+        count++
+      }
+    }
+    for (; count < limit && this.#queue?.isAtHand; count++) {
+      const delivery = this.#takeFirst()!
       this.#drop(delivery)
       if (delivery.share !== null) orphans.push(delivery)
     }
+    return count
   }
 
-  /** @returns whether there is more */
+  /** @returns whether it waits for a batch */
   #goOnEnding(): boolean {
-    if (!this.isStored) return false
-    const orphans: Delivery[] = []
-    this.#dropQueue(orphans, letGoPerTurn)
-    if (orphans.length > 0) this.#context.orphaned(orphans)
-    if (this.#queue !== null) return true
-    this.#context.journal!.sessionEnded(this)
+    const journal = this.#journal
+    if (journal === null) return false
+    for (let count = 0; count < letGoPerTurn; ) {
+      journal.splitBatch()
+      const orphans: Delivery[] = []
+      const released = this.#letGo(orphans, Math.min(letGoPerTurn, journal.mostChanges))
+      if (orphans.length > 0) this.#context.orphaned(orphans)
+      if (released === 0) break
+      count += released
+    }
+    if (this.#isEmpty) {
+      journal.sessionEnded(this)
+      return false
+    }
+    if (this.inflight.count > 0 || this.#queue!.isAtHand || journal.pendingBytes > manyPendingBytes) return true
+    this.#queue!.fetch()
     return false
   }
 }

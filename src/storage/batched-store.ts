@@ -36,7 +36,8 @@ const reservedNumbers = 100_000
  */
 const busyChanges = 256
 const gatherMs = 2
-const noChanges: ReadonlyMap<number, DeliveryRecord | null> = new Map()
+
+type Changes = ReadonlyMap<number, DeliveryRecord | null>
 
 interface FlushWaiter {
   readonly batch: BatchNumber
@@ -66,6 +67,8 @@ export class BatchedStore implements Store {
   #reservedSessionNumber: number
   #reservedMessageNumber: number
   #forming: Batch
+  /** Ended before their turn to be written has come, oldest first. */
+  #ended: Batch[] = []
   #writing: Batch | null = null
   #isWriteRunning = false
   #isCutPlanned = false
@@ -133,7 +136,9 @@ export class BatchedStore implements Store {
   }
 
   get pendingBytes(): number {
-    return this.#forming.bytes + (this.#writing?.bytes ?? 0)
+    let bytes = this.#forming.bytes + (this.#writing?.bytes ?? 0)
+    for (const batch of this.#ended) bytes += batch.bytes
+    return bytes
   }
 
   get batch(): BatchNumber {
@@ -272,12 +277,11 @@ export class BatchedStore implements Store {
       found.push({ order, delivery, message })
       room = found.length === limit ? 0 : room - (message?.packet.length ?? 0)
     }
-    const { forming, writing } = this.#waitingDeliveries(sessionNumber, fromOrder)
+    const waiting = this.#waitingDeliveries(sessionNumber, fromOrder)
     const added: number[] = []
-    for (const changes of [writing, forming]) {
+    for (const changes of waiting) {
       for (const [order, record] of changes) {
-        if (record === null || order < fromOrder || (changes === writing && forming.has(order))) continue
-        added.push(order)
+        if (record !== null && order >= fromOrder && lastWord(waiting, order) === record) added.push(order)
       }
     }
     added.sort((a, b) => a - b)
@@ -285,14 +289,14 @@ export class BatchedStore implements Store {
     const takeAddedBelow = (end: number) => {
       while (room > 0 && next < added.length && added[next] < end) {
         const order = added[next++]
-        take(order, (forming.get(order) ?? writing.get(order)) as DeliveryRecord)
+        take(order, lastWord(waiting, order)!)
       }
     }
     if (!this.#isDeleted(sessionNumber)) {
       for (const [order, delivery] of this.#engine.deliveries(sessionNumber, fromOrder)) {
         takeAddedBelow(order)
         if (room <= 0) return found
-        if (!forming.has(order) && !writing.has(order)) take(order, delivery)
+        if (lastWord(waiting, order) === undefined) take(order, delivery)
         if (room <= 0) return found
       }
     }
@@ -300,17 +304,20 @@ export class BatchedStore implements Store {
     return found
   }
 
+  async prefetch(sessionNumber: number, fromOrder: number, limit: number, limitBytes: number): Promise<boolean> {
+    await this.#engine.prefetch(sessionNumber, fromOrder, limit, limitBytes)
+    return !this.#isClosed
+  }
+
   deliveryCount(sessionNumber: number): number {
     const isDeleted = this.#isDeleted(sessionNumber)
     let count = isDeleted ? 0 : this.#engine.countDeliveries(sessionNumber)
-    const { forming, writing } = this.#waitingDeliveries(sessionNumber)
-    for (const changes of [writing, forming]) {
-      for (const [order, record] of changes) {
-        if (changes === writing && forming.has(order)) continue
-        const isStored = !isDeleted && this.#engine.hasDelivery(sessionNumber, order)
-        if (record !== null && !isStored) count++
-        if (record === null && isStored) count--
-      }
+    const waiting = this.#waitingDeliveries(sessionNumber)
+    for (const order of new Set(waiting.flatMap((changes) => [...changes.keys()]))) {
+      const isStored = !isDeleted && this.#engine.hasDelivery(sessionNumber, order)
+      const isPut = lastWord(waiting, order) !== null
+      if (isPut && !isStored) count++
+      if (!isPut && isStored) count--
     }
     return count
   }
@@ -321,8 +328,18 @@ export class BatchedStore implements Store {
 
   // ---- durability
 
+  get mostChanges(): number {
+    return this.#engine.mostChanges
+  }
+
+  splitBatch(): void {
+    if (this.#forming.changes < this.#engine.mostChanges) return
+    this.#ended.push(this.#forming)
+    this.#forming = this.#newBatch()
+  }
+
   flush(): Promise<void> {
-    const last = this.#forming.isTouched ? this.#forming : this.#writing
+    const last = this.#forming.isTouched ? this.#forming : (this.#ended.at(-1) ?? this.#writing)
     if (last === null) return Promise.resolve()
     return new Promise((resolve, reject) => {
       this.#flushWaiters.push({ batch: last.number, resolve, reject })
@@ -339,7 +356,7 @@ export class BatchedStore implements Store {
     assert(!this.#isClosing, 'a store is closed once')
     this.#isClosing = true
     try {
-      while (this.#forming.isTouched || this.#writing !== null) await this.flush()
+      while (this.#forming.isTouched || this.#ended.length > 0 || this.#writing !== null) await this.flush()
     } finally {
       this.#isClosed = true
       this.#stopRetrying?.()
@@ -382,20 +399,32 @@ export class BatchedStore implements Store {
     }
   }
 
+  #newBatch(): Batch {
+    return new Batch(this.#forming.number + 1, this.#nextMessageNumber, this.#nextSessionNumber)
+  }
+
   /**
-   * Ends the batch that is forming and begins to write it, unless another is being written: then it goes on forming. Returns the
-   * batch if there is nothing to write.
+   * Begins to write the oldest batch, and ends it if it is the one that is forming; unless another is being written: then that goes
+   * on forming. Returns the newest batch before it with nothing to write.
    */
   #cut(): Batch | null {
     this.#isCutPlanned = false
     if (this.#writing !== null || this.#isClosed) return null
-    const batch = this.#forming
-    this.#isBusy = batch.changes >= busyChanges
-    this.#forming = new Batch(batch.number + 1, this.#nextMessageNumber, this.#nextSessionNumber)
-    if (batch.isEmpty && !this.#engine.hasLeftovers) return batch
-    this.#writing = batch
-    this.#write(batch)
-    return null
+    let done: Batch | null = null
+    do {
+      let batch = this.#ended.shift()
+      if (batch === undefined) {
+        batch = this.#forming
+        this.#forming = this.#newBatch()
+      }
+      this.#isBusy = batch.changes >= busyChanges
+      if (batch.isEmpty && !this.#engine.hasLeftovers) done = batch
+      else {
+        this.#writing = batch
+        this.#write(batch)
+      }
+    } while (this.#writing === null && this.#ended.length > 0)
+    return done
   }
 
   #write(batch: Batch): void {
@@ -418,7 +447,8 @@ export class BatchedStore implements Store {
     if (this.#engine.hasLeftovers && !this.#isClosing) this.#note()
     // The next batch is on its way before anybody is told of this one.
     let done = batch
-    if (this.#forming.isTouched) {
+    if (this.#ended.length > 0) done = this.#cut() ?? batch
+    else if (this.#forming.isTouched) {
       if (this.#isBusy) this.#planCut()
       else done = this.#cut() ?? batch
     }
@@ -495,29 +525,42 @@ export class BatchedStore implements Store {
   }
 
   #isDeleted(sessionNumber: number): boolean {
-    return this.#forming.sessions.get(sessionNumber) === null || this.#writing?.sessions.get(sessionNumber) === null
+    return this.#unwritten().some((batch) => batch.sessions.get(sessionNumber) === null)
   }
 
-  /** Changes of deliveries of a Session that are not written yet; those that are forming have the last word. */
-  #waitingDeliveries(
-    sessionNumber: number,
-    fromOrder = 0,
-  ): {
-    forming: ReadonlyMap<number, DeliveryRecord | null>
-    writing: ReadonlyMap<number, DeliveryRecord | null>
-  } {
-    const isDeleted = this.#forming.sessions.get(sessionNumber) === null
-    const changesOf = (batch: Batch | null) => {
-      const changes = batch?.deliveries.get(sessionNumber)
-      return changes === undefined || changes.lastOrder < fromOrder ? noChanges : changes
+  /** Changes of deliveries of a Session from `fromOrder` on that are not written yet, and maybe others; newest first. */
+  #waitingDeliveries(sessionNumber: number, fromOrder = 0): Changes[] {
+    const found: Changes[] = []
+    for (const { sessions, deliveries } of this.#unwritten()) {
+      const changes = deliveries.get(sessionNumber)
+      if (changes !== undefined && changes.lastOrder >= fromOrder) found.push(changes)
+      if (sessions.get(sessionNumber) === null) break
     }
-    return { forming: changesOf(this.#forming), writing: isDeleted ? noChanges : changesOf(this.#writing) }
+    return found
+  }
+
+  /** Newest first. */
+  #unwritten(): Batch[] {
+    const batches = [this.#forming, ...this.#ended.toReversed()]
+    if (this.#writing !== null) batches.push(this.#writing)
+    return batches
   }
 
   #message(messageNumber: number): MessageRecord | null {
-    const noted = this.#forming.message(messageNumber)
-    if (noted !== undefined) return noted
-    const waiting = this.#writing?.message(messageNumber)
-    return waiting === undefined ? this.#engine.message(messageNumber) : waiting
+    let noted = this.#forming.message(messageNumber)
+    for (let index = this.#ended.length - 1; noted === undefined && index >= 0; index--) {
+      noted = this.#ended[index].message(messageNumber)
+    }
+    if (noted === undefined) noted = this.#writing?.message(messageNumber)
+    return noted === undefined ? this.#engine.message(messageNumber) : noted
   }
+}
+
+/** What the newest of some changes say of a delivery; undefined when none says anything. */
+function lastWord(newestFirst: readonly Changes[], order: number): DeliveryRecord | null | undefined {
+  for (const changes of newestFirst) {
+    const record = changes.get(order)
+    if (record !== undefined) return record
+  }
+  return undefined
 }

@@ -108,6 +108,11 @@ export class DiskSpace {
     const left = (this.freeBytes ?? 0) - this.#writtenBytes - bytes
     if (!isFresh || left < ampleBytes + this.#limits().freeBytes) await this.look()
     this.#writtenBytes += bytes
+    return this.isAmple(bytes)
+  }
+
+  /** Whether there is so much room, as of the last look, that what a write of `bytes` takes need not be reckoned up. */
+  isAmple(bytes: number): boolean {
     return this.freeBytes === null || this.freeBytes >= tightBytes + this.#limits().freeBytes + bytes
   }
 

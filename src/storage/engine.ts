@@ -17,6 +17,8 @@ export interface Engine {
    * @param messageBytes of one message that comes on top
    */
   hasRoomFor(bytes: number, messageBytes?: number): boolean
+  /** With so many changes a batch should end where it can: there may be no room for more of them at once. */
+  readonly mostChanges: number
   /** Looks anew how much room there is. Never rejects; takes as long as the disk does. */
   look(): Promise<void>
   /** Whether parts of deleted Sessions are still to be removed, or the file needs care: an empty batch takes it on. */
@@ -27,6 +29,8 @@ export interface Engine {
   retained(): Iterable<{ topic: string; message: MessageRecord }>
   /** Deliveries of one Session in order; to be read to its end or returned from within one turn. */
   deliveries(sessionNumber: number, fromOrder: number): Iterable<readonly [order: number, delivery: DeliveryRecord]>
+  /** Resolves when `deliveries` and the `message`s of the first `limit`, or `limitBytes`, of them can be read without the disk. Never rejects. */
+  prefetch(sessionNumber: number, fromOrder: number, limit: number, limitBytes: number): Promise<void>
   countDeliveries(sessionNumber: number): number
   hasDelivery(sessionNumber: number, order: number): boolean
   message(messageNumber: number): MessageRecord | null

@@ -28,7 +28,7 @@ import { type DiskLimits, DiskSpace, type FreeSpaceOf } from './disk-space.ts'
 import type { Engine } from './engine.ts'
 import { LmdbFile, type RawRecord } from './lmdb-file.ts'
 import { MessageSteps } from './message-steps.ts'
-import { type Changes, growthPages, pageNeedOf } from './page-need.ts'
+import { type Changes, changesFor, growthPages, pageNeedOf } from './page-need.ts'
 import { asKey, type Database, RecordAccess } from './record-access.ts'
 import {
   decodeDelivery,
@@ -63,6 +63,9 @@ const fewLeftovers = 64
 const mostRuns = 16_000
 /** Whatever is left, one message up to this fits below the floor: the next ones find a shortage. */
 const smallMessageBytes = 262_144
+/** Fewer than there are on one page. */
+const deliveriesPerTouch = 16
+const shortestDeliveryBytes = 16
 /** A changed record may cost a copy of its page, and a share of the page above. */
 const bytesPerChange = 4352
 
@@ -94,6 +97,7 @@ export class LmdbEngine implements Engine, StoreFile {
   readonly nextSessionNumber: number
   readonly nextMessageNumber: number
   readonly path: string
+  mostChanges = Number.POSITIVE_INFINITY
   readonly #isSynced: boolean
   readonly #encoder = new RecordEncoder()
   readonly #access = new RecordAccess()
@@ -152,8 +156,15 @@ export class LmdbEngine implements Engine, StoreFile {
     return !this.#isSuspect && this.#space.fileState === 'own'
   }
 
-  look(): Promise<void> {
-    return this.#space.look()
+  async look(): Promise<void> {
+    await this.#space.look()
+    const trees = this.#space.isAmple(0) || this.#space.fileState !== 'own' ? null : this.#trees()
+    this.#reckon(trees)
+  }
+
+  #reckon(trees: LmdbFile['trees']): void {
+    const pages = this.#space.growthBytes / (trees?.pageBytes ?? 1)
+    this.mostChanges = trees === null ? Number.POSITIVE_INFINITY : changesFor(pages, trees.main)
   }
 
   hasRoomFor(bytes: number, messageBytes = 0): boolean {
@@ -171,6 +182,7 @@ export class LmdbEngine implements Engine, StoreFile {
       throw await this.#explain(error)
     }
     if (this.#isSuspect) await this.#reopenIfNeeded()
+    if (isAmple) this.#reckon(null)
     if (isAmple || (await this.#fits(batch, this.#removals(batch, leftoversPerBatch), this.#mostBytes(batch)))) {
       return this.#writePart(batch, leftoversPerBatch)
     }
@@ -205,6 +217,7 @@ export class LmdbEngine implements Engine, StoreFile {
     await this.#keepFile()
     const trees = this.#trees()
     if (trees === null) return false
+    this.#reckon(trees)
     const { pageBytes } = trees
     const need = pageNeedOf(changes, removals, pageBytes, trees.main, trees.free)
     this.#space.longestPages = Math.max(this.#space.longestPages, need.longest)
@@ -215,10 +228,14 @@ export class LmdbEngine implements Engine, StoreFile {
     return growthPages(need, await this.#freeRuns()) * pageBytes <= growthBytes
   }
 
-  /** Lengths of the runs of pages of the file that the next transaction can take. */
   /** Read from the file: a reader of the environment writes to its lock file, for which a disk that hangs lets it wait. */
   #trees(): LmdbFile['trees'] {
-    const file = new LmdbFile(this.path)
+    let file: LmdbFile
+    try {
+      file = new LmdbFile(this.path)
+    } catch {
+      return null
+    }
     try {
       return file.trees
     } finally {
@@ -226,6 +243,7 @@ export class LmdbEngine implements Engine, StoreFile {
     }
   }
 
+  /** Lengths of the runs of pages of the file that the next transaction can take. */
   async #freeRuns(): Promise<number[]> {
     const file = new LmdbFile(this.path)
     try {
@@ -374,6 +392,34 @@ export class LmdbEngine implements Engine, StoreFile {
       if (this.#steps === steps) this.#steps = null
       entries.return?.()
     }
+  }
+
+  prefetch(sessionNumber: number, fromOrder: number, limit: number, limitBytes: number): Promise<void> {
+    return this.#track(this.#prefetch(sessionNumber, fromOrder, limit, limitBytes))
+  }
+
+  /** A thread touches the pages, and the table of readers in the lock file, which a frozen disk lets nobody write to. */
+  async #prefetch(sessionNumber: number, fromOrder: number, limit: number, limitBytes: number): Promise<void> {
+    const access = this.#access
+    const database = this.#database
+    const touches = Math.ceil(limit / deliveriesPerTouch)
+    await access.prefetch(database, touches, (index) =>
+      this.#key.delivery(sessionNumber, fromOrder + index * deliveriesPerTouch),
+    )
+    database.resetReadTxn()
+    const start = Buffer.from(this.#key.delivery(sessionNumber, fromOrder).bytes)
+    const end = afterSession(recordKind.delivery, sessionNumber)
+    const entries = database.getRange({ start, end, limit })[Symbol.iterator]()
+    const messageNumbers: number[] = []
+    for (let room = limitBytes; room > 0 && access.next(entries); ) {
+      // One that is damaged is for `deliveries` to leave out.
+      if (access.valueLength < shortestDeliveryBytes) continue
+      const messageNumber = referenceOf(access.value)
+      if (messageNumber !== null) messageNumbers.push(messageNumber)
+      room -= Math.max(0, queuedBytesOf(access.value) ?? 0)
+    }
+    entries.return?.()
+    await access.prefetch(database, messageNumbers.length, (index) => this.#key.message(messageNumbers[index]))
   }
 
   countDeliveries(sessionNumber: number): number {

@@ -32,8 +32,16 @@ export class MemoryEngine implements Engine {
     return Promise.resolve()
   }
 
+  get mostChanges(): number {
+    return Number.POSITIVE_INFINITY
+  }
+
   hasRoomFor(): boolean {
     return true
+  }
+
+  prefetch(): Promise<void> {
+    return Promise.resolve()
   }
 
   look(): Promise<void> {

@@ -76,6 +76,85 @@ test('a batch of which nothing is left is named after the batch before it', asyn
   await store.close()
 })
 
+test('where there is no room for more at once, a batch ends between two changes, and the next are written after it', async () => {
+  const disk = new FaultDisk()
+  disk.mostChanges = 3
+  const store = createFaultStore(disk, { durability: 'fsync', clock: new ManualClock() })
+  const named: number[] = []
+  store.onDurable = (batch) => named.push(batch)
+  store.putSession(sessionRecord(1))
+  await store.flush()
+  disk.hold()
+  const message = store.nextMessageNumber
+  const orders = () => store.deliveries(1, 0, 10).map(({ order }) => order)
+  const note = (change: () => void) => {
+    store.splitBatch()
+    change()
+  }
+  for (const order of [1, 2, 3]) {
+    note(() => {
+      store.putMessage(message + order, messageRecord(`${order}`))
+      store.putDelivery(1, order, deliveryRecord(message + order))
+    })
+  }
+  assert.equal(store.batch, 3, 'not before it has three changes, and never within what belongs together')
+  note(() => {
+    store.deleteDelivery(1, 1)
+    store.deleteMessage(message + 1)
+  })
+  note(() => store.deleteDelivery(1, 3))
+  note(() => store.putDelivery(1, 3, deliveryRecord(message + 3)))
+  assert.equal(store.batch, 4)
+  assert.deepEqual(orders(), [2, 3])
+  assert.equal(store.deliveryCount(1), 2)
+  assert.deepEqual([store.hasMessage(message + 1), store.hasMessage(message + 3)], [false, true])
+  const { pendingBytes } = store
+  const flushed = store.flush()
+  await settle()
+  for (const batch of [2, 3, 4]) {
+    assert.equal(disk.waiting, 1, 'one after the other')
+    assert.equal(named.at(-1), batch - 1)
+    disk.release(1)
+    await settle()
+    assert.deepEqual(orders(), [2, 3])
+    assert.equal(store.deliveryCount(1), 2)
+    assert.ok(store.pendingBytes < pendingBytes)
+  }
+  await flushed
+  assert.deepEqual(named, [1, 2, 3, 4])
+  assert.equal(store.pendingBytes, 0)
+
+  for (const order of [4, 5, 6]) note(() => store.putDelivery(1, order, deliveryRecord(message + 3)))
+  note(() => store.deleteSession(1))
+  assert.deepEqual(orders(), [])
+  assert.equal(store.deliveryCount(1), 0)
+  disk.release()
+  await store.close()
+  assert.deepEqual([...createFaultStore(disk, { durability: 'fsync', clock: new ManualClock() }).sessions()], [])
+})
+
+test('what an end in the middle of several batches leaves is the oldest of them', async () => {
+  const disk = new FaultDisk()
+  disk.mostChanges = 1
+  const store = createFaultStore(disk, { durability: 'fsync', clock: new ManualClock() })
+  disk.hold()
+  for (const topic of ['1', '2', '3', '4']) {
+    store.splitBatch()
+    store.putRetained(topic, messageRecord(topic))
+  }
+  await settle()
+  disk.release(1)
+  await settle()
+  disk.release(1)
+  await settle()
+  disk.cutPower()
+  const left = createFaultStore(disk, { durability: 'fsync', clock: new ManualClock() }).retained()
+  assert.deepEqual(
+    [...left].map(({ topic }) => topic),
+    ['1', '2'],
+  )
+})
+
 test('a full disk: told once, kept, tried again, and told when it works', async () => {
   const disk = new FaultDisk()
   const clock = new ManualClock()

@@ -32,6 +32,8 @@ export class FaultDisk {
   generation = 0
   /** Why nothing can be written; null when it can. */
   failure: string | null = null
+  /** With so many changes batches end where they can. */
+  mostChanges = Number.POSITIVE_INFINITY
 
   /** How many writes wait for `release`. */
   get waiting(): number {
@@ -125,6 +127,19 @@ class FaultEngine extends MemoryEngine {
     this.#durability = durability
     this.#generation = disk.generation
     disk.load(this)
+  }
+
+  override get mostChanges(): number {
+    return this.#disk.mostChanges
+  }
+
+  override prefetch(): Promise<void> {
+    const { generation } = this.#disk
+    return new Promise((resolve) => {
+      setImmediate(() => {
+        if (generation === this.#disk.generation) resolve()
+      })
+    })
   }
 
   override async write(batch: Batch): Promise<void> {

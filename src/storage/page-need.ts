@@ -124,6 +124,17 @@ export function pageNeedOf(
   }
 }
 
+const leastChanges = 8
+
+/** How many changes, each in a place of its own, so many new pages are enough for, with some to spare. */
+export function changesFor(pages: number, tree: TreeStats): number {
+  const usable = (pages * 3) / 4
+  // A leaf, its neighbour, and as much again where it is split; above them either what each of those needs, or all there is.
+  const withOwnBranches = usable / (4 * Math.max(1, tree.depth))
+  const withAllBranches = (usable - 2 * tree.branchPages) / 4
+  return Math.max(leastChanges, Math.floor(Math.max(withOwnBranches, withAllBranches)))
+}
+
 /**
  * The most pages by which the file grows.
  *

@@ -49,6 +49,17 @@ export class RecordAccess {
     },
   }
 
+  /** Has a thread touch the pages of so many records. Never rejects. */
+  prefetch(database: Database, count: number, keyAt: (index: number) => ReusedKey): Promise<void> {
+    const keys = {
+      length: count,
+      *[Symbol.iterator]() {
+        for (let index = 0; index < count; index++) yield keyAt(index)
+      },
+    }
+    return database.prefetch(keys as unknown as Buffer[])
+  }
+
   /** Reads a record in place. @returns whether it is there */
   get(database: Database, key: ReusedKey): boolean {
     this.#isInPlace = true

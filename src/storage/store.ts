@@ -1,5 +1,6 @@
-// What must survive a restart, as records that the broker notes and a store keeps. Changes noted in one turn of the loop
-// are one batch: it is written as a whole or not at all, and what waits for it goes on when it has reached the chosen point.
+// What must survive a restart, as records that the broker notes and a store keeps. Changes noted in one turn of the loop are
+// one batch, unless `splitBatch` is called between them: it is written as a whole or not at all, and what waits for it goes on
+// when it has reached the chosen point.
 // Knows no session, no connection and no packet beyond its bytes.
 import type { StoreFile } from './store-file.ts'
 
@@ -146,6 +147,11 @@ export interface Store {
   putRetained(topic: string, record: MessageRecord): void
   deleteRetained(topic: string): void
 
+  /** Between two changes that need not be written together: a batch that would take too much of the room there is ends here, and
+   *  what is noted next is written after it. */
+  splitBatch(): void
+  /** How many changes may be noted in one piece without being too many for the room there is. */
+  readonly mostChanges: number
   /** The batch that is being gathered: what was noted so far is durable once `onDurable` has named it, or a later one. */
   readonly batch: BatchNumber
   /** Whether anything was noted for the batch being gathered. If not, nothing will name it: what needs no change need not wait
@@ -168,6 +174,9 @@ export interface Store {
   /** Deliveries of a Session from `fromOrder` on, with their messages; null for one that is released. One that is not released and
    *  whose message is gone is left out. Ends after `limit` of them, or when their packets have come to `limitBytes`. */
   deliveries(sessionNumber: number, fromOrder: number, limit: number, limitBytes?: number): readonly StoredDelivery[]
+  /** Before `deliveries` is called with the same values: resolves when the disk has given what that reads, so that neither one
+   *  that is slow nor one that hangs holds up the loop; with false when the store was closed meanwhile. */
+  prefetch(sessionNumber: number, fromOrder: number, limit: number, limitBytes: number): Promise<boolean>
   deliveryCount(sessionNumber: number): number
   hasMessage(messageNumber: number): boolean
   /** Larger than every number ever put; grows by leaps from start to start. */

@@ -78,6 +78,8 @@ export class SimulatedBroker implements CrashableBroker {
     this.life++
     const life = this.life
     this.disk.hold()
+    // Room for very few changes at once: then nearly every one is a batch of its own, and the end comes between them.
+    this.disk.mostChanges = this.#random.pick([Number.POSITIVE_INFINITY, 50, 4, 1])
     this.#ended = new Promise((resolve) => {
       this.#sayEnded = resolve
     })
