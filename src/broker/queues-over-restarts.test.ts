@@ -155,7 +155,7 @@ class Fate {
       if (this.#broker.sessions.get(name) === null) {
         assert.ok(!this.#expected.has(name), `the Session of ${name} is gone`)
         this.#create(name)
-      }
+      } else this.#watchDrops(name)
     }
     await this.#flush()
   }
@@ -167,6 +167,20 @@ class Fate {
     this.#broker.journal!.session(session, null)
     this.#expected.set(name, [])
     this.#seen.set(name, new Set())
+    this.#watchDrops(name)
+  }
+
+  /** A full queue drops its oldest when they have come from the store. */
+  #watchDrops(name: string): void {
+    const session = this.#session(name)
+    let count = 0
+    Object.defineProperty(session, 'droppedMessages', {
+      get: () => count,
+      set: (value: number) => {
+        this.#queue(name).splice(session.inflightCount, value - count)
+        count = value
+      },
+    })
   }
 
   #session(name: string): Session {
@@ -246,12 +260,8 @@ class Fate {
       const message = createMessage('t', payload, { qos: 2, nowMs: this.#clock.monotonicMs() })
       for (const name of receivers) {
         const session = this.#session(name)
-        const inFlight = session.inflightCount
-        const { droppedQueueFull } = this.#broker.counters
         session.deliver(message, this.#qosOf(name), false, null, null)
-        const expected = this.#queue(name)
-        expected.push({ id, isReleased: false })
-        expected.splice(inFlight, this.#broker.counters.droppedQueueFull - droppedQueueFull)
+        this.#queue(name).push({ id, isReleased: false })
       }
     }
   }
@@ -361,8 +371,9 @@ class Fate {
       this.#saved = null
     }
     for (let quiet = 0; quiet < 3; quiet++) {
-      if (this.#store.isDirty) quiet = 0
       await this.#flush()
+      // Full queues go on dropping.
+      if (this.#store.isDirty || this.#store.pendingBytes > 0) quiet = -1
     }
   }
 
@@ -386,6 +397,7 @@ class Fate {
       assert.ok(round < 20 * length + 100, `${name}: ${this.#queue(name).length} messages never come`)
       this.#answer(name, 1000)
       if (this.#qosOf(name) === 2) await this.#flush()
+      else await new Promise<void>((resolve) => setImmediate(resolve))
       this.#checkArrivals(name)
     }
   }
