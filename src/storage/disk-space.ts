@@ -19,8 +19,6 @@ export type FreeSpaceOf = (path: string) => Promise<{ type?: number; bavail: num
 
 /** LMDB 3.5 writes past a buffer of its own while it reports a full disk: it is never let to find out. */
 const leastFreeBytes = 262_144
-/** While there is no shortage, so much goes below the floor: what is refused for want of room is refused for a reason that is told. */
-const leastHeadBytes = 65_536
 /** The least that a page of a file holds. */
 const leastPageBytes = 4096
 /** A look counts for so long while there is more room than others could fill meanwhile. */
@@ -92,8 +90,7 @@ export class DiskSpace {
    */
   hasRoomAbove(bytes: number, longestBytes = 0): boolean {
     const isLongest = longestBytes > leastPageBytes * this.longestPages
-    const head = isLongest ? Math.max(this.#growingBytes, this.#longestRunBytes) : this.#headBytes
-    return bytes <= Math.max(head, this.shortage === null ? leastHeadBytes : 0)
+    return bytes <= (isLongest ? Math.max(this.#growingBytes, this.#longestRunBytes) : this.#headBytes)
   }
 
   /** Free pages of the file that a write may take are not counted on before they are counted anew. */
