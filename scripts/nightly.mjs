@@ -38,6 +38,14 @@ const rows = [
   crash('kill', 'os', 300),
   crash('power-cut', 'fsync', 300),
   crash('power-cut', 'os', 200),
+  {
+    name: 'failing disk fsync',
+    args: ['build/test/power-cut/run-failing.js', '--rounds', String(scaled(60))],
+    tell: ({ rounds, acknowledged, refused, crashes, badSeeds }) => {
+      const told = `${rounds} rounds, ${acknowledged} acknowledged, ${refused} refused, ${crashes} crashes of the library`
+      return badSeeds.length === 0 ? told : `${told}; BROKEN in seeds ${badSeeds.join(' ')}`
+    },
+  },
   crash('simulated-kill', 'fsync', 100),
   crash('simulated-kill', 'os', 100),
   crash('simulated-power-cut', 'fsync', 200),

@@ -10,6 +10,7 @@ import type { Configuration } from '../process/daemon.ts'
 import { projectFolder } from '../process/run-program.ts'
 import type { Random } from '../simulation/random.ts'
 import { cutPower, type PowerCut } from './unflushed-writes.ts'
+import { loseEntries } from './unsynced-entries.ts'
 
 /** Longer than answers need that were on their way when the power went. */
 const travelMs = 50
@@ -39,6 +40,8 @@ export interface RecordedOptions {
 
 export class RecordedBroker extends CrashingBroker {
   readonly cuts: PowerCut[] = []
+  /** Files and folders that were gone, or had their old name, after a cut. */
+  lostEntries = 0
   /** While this file is there, the disk fails as it says: see write-recorder.c. */
   readonly faultFile: string
   readonly #record: string
@@ -61,6 +64,8 @@ export class RecordedBroker extends CrashingBroker {
       RECORDER_FILES: '.mdb',
       RECORDER_SYNC_US: String(syncUs),
       RECORDER_FAULT: join(folder, 'fault'),
+      RECORDER_FOLDER: join(folder, 'data'),
+      RECORDER_ENTRIES: `${record}.entries`,
       ...(isDiskLying ? { RECORDER_LIES: '1' } : {}),
     })
     this.faultFile = join(folder, 'fault')
@@ -82,7 +87,9 @@ export class RecordedBroker extends CrashingBroker {
     // Killed before it has written anything.
     if (!existsSync(this.#record)) return
     this.cuts.push(cutPower(this.dataFolder, this.#record, this.#random))
+    this.lostEntries += loseEntries(`${this.#record}.entries`, this.#random)
     // What is left is on the disk.
     rmSync(this.#record)
+    rmSync(`${this.#record}.entries`)
   }
 }

@@ -14,6 +14,12 @@
  *       once      the file is removed with the first failure
  *       unseen    nothing is said of the failure: what a program does that takes no notice
  *
+ *   RECORDER_ENTRIES   path of the record of directories, of which a line is
+ *       made PATH     a file or directory that was not there before
+ *       moved PATH    a file that got this name, which nothing had before; the line after it is the old name
+ *       synced PATH   what was made and moved in this directory so far is on the disk
+ *   RECORDER_FOLDER    where directories are recorded: all that is below it
+ *
  * The record: entries of eight numbers of 8 bytes in the order of the machine. The first is the kind:
  *   1 write       sequence, device, inode, offset, length, size of the file before, bytes that were there; those bytes follow
  *   2 sync        sequence: writes of the file up to it are on the disk; device, inode, 0, 0, 0, 0
@@ -25,6 +31,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,7 +51,12 @@ static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
 static int (*real_ftruncate)(int, off_t);
+static int (*real_open)(const char *, int, ...);
+static int (*real_mkdir)(const char *, mode_t);
+static int (*real_rename)(const char *, const char *);
 static int record = -1;
+static int entries = -1;
+static const char *folder;
 static const char *suffix;
 static const char *fault_path;
 static int lies;
@@ -58,13 +70,21 @@ static void prepare(void) {
   real_fsync = dlsym(RTLD_NEXT, "fsync");
   real_fdatasync = dlsym(RTLD_NEXT, "fdatasync");
   real_ftruncate = dlsym(RTLD_NEXT, "ftruncate64");
+  real_open = dlsym(RTLD_NEXT, "open64");
+  real_mkdir = dlsym(RTLD_NEXT, "mkdir");
+  real_rename = dlsym(RTLD_NEXT, "rename");
   const char *path = getenv("RECORDER_RECORD");
+  const char *entries_path = getenv("RECORDER_ENTRIES");
   const char *us = getenv("RECORDER_SYNC_US");
   suffix = getenv("RECORDER_FILES");
   fault_path = getenv("RECORDER_FAULT");
   lies = getenv("RECORDER_LIES") != NULL;
   sync_us = us == NULL ? 0 : (useconds_t)atol(us);
-  if (path != NULL && suffix != NULL) record = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  folder = getenv("RECORDER_FOLDER");
+  if (path != NULL && suffix != NULL) record = real_open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  if (entries_path != NULL && folder != NULL) {
+    entries = real_open(entries_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  }
 }
 
 /* A record with a gap would prove what is not so. */
@@ -216,9 +236,68 @@ static int sync_recorded(const struct stat *status) {
   return found == 0 ? 0 : refuse(found);
 }
 
+static int is_below(const char *path) {
+  pthread_once(&once, prepare);
+  return entries != -1 && strncmp(path, folder, strlen(folder)) == 0;
+}
+
+/* One write: lines of several threads do not mix. */
+static void note_entry(const char *what, const char *path, const char *old) {
+  char line[8400];
+  int length = snprintf(line, sizeof line, old == NULL ? "%s %s\n" : "%s %s\n%s\n", what, path, old);
+  if (length >= (int)sizeof line || real_write(entries, line, (size_t)length) != length) fail("write-recorder: entries");
+}
+
+int open64(const char *path, int flags, ...) {
+  va_list more;
+  va_start(more, flags);
+  mode_t mode = (flags & (O_CREAT | __O_TMPFILE)) != 0 ? va_arg(more, mode_t) : 0;
+  va_end(more);
+  int is_new = (flags & O_CREAT) != 0 && is_below(path) && access(path, F_OK) != 0;
+  pthread_once(&once, prepare);
+  int fd = real_open(path, flags, mode);
+  if (fd != -1 && is_new) note_entry("made", path, NULL);
+  return fd;
+}
+
+int open(const char *path, int flags, ...) {
+  va_list more;
+  va_start(more, flags);
+  mode_t mode = (flags & (O_CREAT | __O_TMPFILE)) != 0 ? va_arg(more, mode_t) : 0;
+  va_end(more);
+  return open64(path, flags, mode);
+}
+
+int mkdir(const char *path, mode_t mode) {
+  pthread_once(&once, prepare);
+  int result = real_mkdir(path, mode);
+  if (result == 0 && is_below(path)) note_entry("made", path, NULL);
+  return result;
+}
+
+int rename(const char *from, const char *to) {
+  pthread_once(&once, prepare);
+  int is_new = is_below(to) && access(to, F_OK) != 0;
+  int result = real_rename(from, to);
+  if (result == 0 && is_new) note_entry("moved", to, from);
+  return result;
+}
+
+static int sync_directory(int fd) {
+  struct stat status;
+  char link[64], path[4096];
+  int result = real_fsync(fd);
+  if (result != 0 || entries == -1 || fstat(fd, &status) != 0 || !S_ISDIR(status.st_mode)) return result;
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  ssize_t length = readlink(link, path, sizeof path - 1);
+  path[length < 0 ? 0 : length] = 0;
+  if (is_below(path)) note_entry("synced", path, NULL);
+  return result;
+}
+
 int fsync(int fd) {
   struct stat status;
-  return is_recorded(fd, &status) ? sync_recorded(&status) : real_fsync(fd);
+  return is_recorded(fd, &status) ? sync_recorded(&status) : sync_directory(fd);
 }
 
 int fdatasync(int fd) {
