@@ -149,7 +149,7 @@ class Fate {
       log: createLog('error', 'text', this.#clock, () => {}),
       random: () => 0.5,
     })
-    restore(this.#broker, this.#store)
+    await restore(this.#broker, this.#store)
     await this.#flush()
     for (const name of names) {
       if (this.#broker.sessions.get(name) === null) {
@@ -198,7 +198,7 @@ class Fate {
     for (const name of names) await this.#drain(name)
     await this.#settle()
     assert.deepEqual([this.#broker.queuedBytes, this.#broker.queuedMessages], [0, 0])
-    const { references, queues: left } = this.#store.tallyDeliveries()
+    const { references, queues: left } = await this.#store.tallyDeliveries()
     assert.deepEqual([references.size, left.size, this.#store.isDirty], [0, 0, false], 'something is left in the store')
     for (const name of names) assert.equal(this.#store.deliveryCount(this.#session(name).storeNumber), 0)
     await this.#store.close()

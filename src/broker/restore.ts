@@ -1,12 +1,14 @@
 // Brings back what a store holds, before the first connection: Sessions with all that belongs to them, and retained messages.
+import { Slices } from '../base/slices.ts'
 import { ApplicationMessage } from '../codec/application-message.ts'
 import type { ProtocolLevel, Qos } from '../codec/packet-types.ts'
 import type { ClientInfo } from '../session/client-info.ts'
 import type { Journal } from '../session/journal.ts'
 import type { Session, Will } from '../session/session.ts'
-import type { QueueTally, SessionRecord, Store, StoredSession } from '../storage/store.ts'
+import type { MessageRecord, QueueTally, SessionRecord, Store, StoredSession } from '../storage/store.ts'
 import type { Broker } from './broker.ts'
 
+const sessionsPerPage = 100
 /** Deliveries read at a time. */
 const pageLength = 100
 const pageBytes = 1024 * 1024
@@ -18,32 +20,57 @@ export interface RestoreReport {
   retained: number
 }
 
-export function restore(broker: Broker, store: Store): RestoreReport {
+/**
+ * In slices: others of the same loop go on meanwhile. Nothing may reach the broker before all is there.
+ * @throws (rejects) the reason of `signal`; of no use is then what came into the broker
+ */
+export async function restore(broker: Broker, store: Store, signal?: AbortSignal): Promise<RestoreReport> {
   const wallMs = broker.clock.wallMs()
   const report: RestoreReport = { sessions: 0, deliveries: 0, retained: 0 }
-  const { references, queues } = store.tallyDeliveries()
+  const slices = new Slices(broker.clock, { nextTurn: () => broker.loop.turnOfOne(), signal })
+  const { references, queues } = await store.tallyDeliveries(slices)
   const journal = broker.useJournal(store, references)
-  for (const { topic, message } of store.retained()) {
-    broker.retained.set(topic, journal.messageOf(message))
-    report.retained++
-  }
+  await slices.each<{ topic: string; message: MessageRecord }>(
+    (last) => store.retained(last?.topic),
+    ({ topic, message }) => {
+      broker.retained.set(topic, journal.messageOf(message))
+      report.retained++
+    },
+  )
   // A message that is in flight to many Sessions is one object, as it was before.
   const messages = new Map<number, ApplicationMessage>()
   const restored: { session: Session; forMs: number }[] = []
-  for (const stored of store.sessions()) {
-    const { detachedAtMs } = stored.session
-    const session = restoreSession(broker, journal, stored)
-    report.sessions++
-    const queue = queues.get(session.storeNumber)
-    // A client that was connected may have been sent two windows since the last batch that was written.
-    const maybeSent = detachedAtMs === null ? 2 * broker.limits.inflight : 0
-    report.deliveries += restoreDeliveries(journal, store, session, messages, queue, maybeSent)
-    // A broker that died had it attached: its connection is lost now. Clocks may have been set back meanwhile.
-    restored.push({ session, forMs: detachedAtMs === null ? 0 : Math.max(0, wallMs - detachedAtMs) })
+  for (let page = sessionsAfter(store, 0, slices); page.length > 0; ) {
+    for (const stored of page) {
+      const { detachedAtMs } = stored.session
+      const session = restoreSession(broker, journal, stored)
+      report.sessions++
+      const queue = queues.get(session.storeNumber)
+      // A client that was connected may have been sent two windows since the last batch that was written.
+      const maybeSent = detachedAtMs === null ? 2 * broker.limits.inflight : 0
+      report.deliveries += await restoreDeliveries(journal, store, session, messages, queue, maybeSent, slices)
+      // A broker that died had it attached: its connection is lost now. Clocks may have been set back meanwhile.
+      restored.push({ session, forMs: detachedAtMs === null ? 0 : Math.max(0, wallMs - detachedAtMs) })
+      if (slices.isOver) await slices.next()
+    }
+    page = sessionsAfter(store, page[page.length - 1].session.sessionNumber, slices)
   }
   // Wills that are due may reach other Sessions, so all have to be there.
-  for (const { session, forMs } of restored) broker.sessions.abandoned(session, forMs)
+  for (const { session, forMs } of restored) {
+    broker.sessions.abandoned(session, forMs)
+    if (slices.isOver) await slices.next()
+  }
   return report
+}
+
+/** The next few; none when there are no more. */
+function sessionsAfter(store: Store, after: number, slices: Slices): StoredSession[] {
+  const page: StoredSession[] = []
+  for (const stored of store.sessions(after)) {
+    page.push(stored)
+    if (page.length === sessionsPerPage || slices.isOver) break
+  }
+  return page
 }
 
 function restoreSession(broker: Broker, journal: Journal, stored: StoredSession): Session {
@@ -71,14 +98,15 @@ function restoreSession(broker: Broker, journal: Journal, stored: StoredSession)
 }
 
 /** What was in flight comes into memory; what waits in the queue stays where it is. */
-function restoreDeliveries(
+async function restoreDeliveries(
   journal: Journal,
   store: Store,
   session: Session,
   messages: Map<number, ApplicationMessage>,
   queue: QueueTally | undefined,
   maybeSent: number,
-): number {
+  slices: Slices,
+): Promise<number> {
   let count = 0
   let from = 0
   for (;;) {
@@ -101,6 +129,7 @@ function restoreDeliveries(
       count++
     }
     if (page.length === 0) return count
+    if (slices.isOver) await slices.next()
   }
 }
 

@@ -38,6 +38,7 @@ export interface Applied {
 
 export class FleetDaemon implements ForegroundDaemon {
   readonly #options: FleetDaemonOptions
+  #isAborted = false
 
   constructor(options: FleetDaemonOptions) {
     this.#options = options
@@ -54,6 +55,7 @@ export class FleetDaemon implements ForegroundDaemon {
     try {
       await checkHost()
       await supervisor.start()
+      if (this.#isAborted) return
       this.#expectSoleInstance()
     } catch (error) {
       await supervisor.stop()
@@ -138,6 +140,11 @@ export class FleetDaemon implements ForegroundDaemon {
     this.#options.reopenLog?.()
     this.#options.supervisor.reopenLogs()
     this.#options.log.debug('log files reopened')
+  }
+
+  abort(): void {
+    this.#isAborted = true
+    this.#options.supervisor.abort()
   }
 
   async stop(): Promise<void> {

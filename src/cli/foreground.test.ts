@@ -23,6 +23,7 @@ function run(members: string): Running {
     const daemon = {
       gracePeriodSeconds: 0,
       async start() {},
+      abort() {},
       async stop() {},
       async reload() {},
       reopenLogs() { log.info('reopens its logs') },
@@ -82,9 +83,9 @@ test('a stop that hangs is cut off after the grace period', async () => {
   assert.match(stdout, /did not stop within the grace period/)
 })
 
-test('a signal during the start is obeyed when the start has ended', async () => {
+test('a signal during the start aborts it, and is obeyed when it has ended', async () => {
   const broker = run(
-    "async start() { log.info('starts'); await new Promise((resolve) => process.once('SIGTERM', () => setTimeout(resolve, 50))) },",
+    "async start() { log.info('starts'); await new Promise((resolve) => { this.abort = () => setTimeout(resolve, 50) }) },",
   )
   await broker.saw('starts')
   broker.child.kill('SIGTERM')

@@ -12,6 +12,8 @@ export interface ForegroundDaemon {
   readonly gracePeriodSeconds: number
   /** Resolves when all is ready, and has logged so. @throws OperatorError */
   start(): Promise<void>
+  /** Makes a start that is under way end soon, one way or the other. */
+  abort(): void
   /** Ends within the grace period; what is left then is cut off. */
   stop(): Promise<void>
   /**
@@ -115,6 +117,7 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
   let watchdog: NodeJS.Timeout | undefined
   const started = daemon.start()
   queue = started.catch(() => {})
+  void stopRequested.then(() => daemon.abort())
   const ended = async () => {
     await started
     if (!isStopping) {

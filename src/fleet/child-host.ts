@@ -43,6 +43,7 @@ export class ChildHost implements MemberHost {
   #graceSeconds = 0
   #lease: Lease | null = null
   #observation: Observation = nothingSeen
+  #killTimer: NodeJS.Timeout | undefined
   #phase: 'created' | 'starting' | 'aborted' | 'running' | 'stopping' | 'ended' = 'created'
 
   constructor(options: ChildHostOptions) {
@@ -66,13 +67,18 @@ export class ChildHost implements MemberHost {
         this.#observation = observation
       },
     })
+    // It has not begun with anything.
     if (isAlone && this.#is('aborted')) host.kill()
     try {
-      await host.request({ kind: 'start', member, runDir }, startTimeLimitMs)
+      const started = host.request({ kind: 'start', member, runDir }, startTimeLimitMs)
+      if (this.#is('aborted')) host.abort(name)
+      await started
     } catch (error) {
       if ((error as OperatorError).code === 'no-answer') host.kill()
       await this.#leave(lease)
       throw error
+    } finally {
+      clearTimeout(this.#killTimer)
     }
     this.#phase = 'running'
   }
@@ -146,9 +152,13 @@ export class ChildHost implements MemberHost {
   }
 
   abort(): void {
-    if (this.#phase === 'starting') this.#phase = 'aborted'
-    // In a process with others a start takes its time, and is undone afterwards.
-    if (this.#options.isAlone) this.#lease?.host.kill()
+    if (this.#phase !== 'starting') return
+    this.#phase = 'aborted'
+    const host = this.#lease?.host
+    if (host === undefined) return
+    host.abort(this.#options.name)
+    // In a process with others a start that hangs takes its time, and is undone afterwards.
+    if (this.#options.isAlone) this.#killTimer = setTimeout(() => host.kill(), stopMarginMs)
   }
 
   #running(): HostProcess {

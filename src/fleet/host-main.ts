@@ -5,7 +5,7 @@ import { Loop } from '../transport/loop.ts'
 import { Pulse } from '../transport/pulse.ts'
 import type { StreamHandle } from '../transport/stream-handle.ts'
 import { type FromHost, failureOf, fromJson, type HostRequest, type ToHost, toJson } from './host-protocol.ts'
-import { notRunning, type RunningInstance, startInstance } from './running-instance.ts'
+import { notRunning, type RunningInstance, startInstance, stoppedMeanwhile } from './running-instance.ts'
 
 /** How often it is looked whether there is news for the supervisor. */
 const observePeriodMs = 1000
@@ -17,6 +17,8 @@ const environment = { ...process.env, LISTEN_PID: String(process.pid) }
 const clock = createSystemClock()
 const loop = new Loop()
 const instances = new Map<string, RunningInstance>()
+/** Those that are on their way. */
+const starts = new Map<string, { started: Promise<RunningInstance>; abort(): void }>()
 /** What the supervisor knows of each, as JSON text. */
 const told = new Map<string, string>()
 /** The longest of the instances here. */
@@ -52,19 +54,12 @@ async function answer(request: HostRequest): Promise<unknown> {
       const { member, runDir } = request
       const { name, gracePeriodSeconds } = member.config
       const { pid, platform } = process
-      const instance = await startInstance(member, {
-        clock,
-        platform,
-        pid,
-        runDir,
-        environment,
-        loop,
-        writeLog: null,
-      })
-      instances.set(name, instance)
+      const controller = new AbortController()
+      const hostEnvironment = { clock, platform, pid, runDir, environment, loop, writeLog: null }
+      const started = startInstance(member, hostEnvironment, controller.signal)
+      starts.set(name, { started, abort: () => controller.abort(stoppedMeanwhile(name)) })
+      instances.set(name, await started.finally(() => starts.delete(name)))
       graceSeconds = Math.max(graceSeconds, gracePeriodSeconds)
-      // The supervisor went while this one started.
-      if (isEnding) await instance.stop()
       tellNews(name)
       return undefined
     }
@@ -112,6 +107,7 @@ function adopt(message: ToHost & { kind: 'connection' }, handle: StreamHandle | 
 async function onMessage(message: ToHost, handle: StreamHandle | undefined): Promise<void> {
   if (message.kind === 'connection') return adopt(message, handle)
   if (message.kind === 'reopen-log') return instances.get(message.name)?.reopenLog()
+  if (message.kind === 'abort') return starts.get(message.name)?.abort()
   const { id } = message
   try {
     send({ kind: 'answer', id, json: toJson(await answer(message), 'the answer') })
@@ -125,7 +121,12 @@ async function end(): Promise<void> {
   if (isEnding) return
   isEnding = true
   setTimeout(() => process.exit(1), graceSeconds * 1000 + stopMarginMs).unref()
-  await Promise.allSettled([...instances.values()].map((instance) => instance.stop()))
+  const late = [...starts.values()].map(async ({ started, abort }) => {
+    abort()
+    // One that was nearly done.
+    await (await started).stop()
+  })
+  await Promise.allSettled([...late, ...[...instances.values()].map((instance) => instance.stop())])
   process.exit(0)
 }
 

@@ -219,6 +219,11 @@ export class HostProcess {
     this.#send({ kind: 'reopen-log', name })
   }
 
+  /** Ends a start that is under way; its request is answered with a failure then, unless it is nearly done. */
+  abort(name: string): void {
+    this.#send({ kind: 'abort', name })
+  }
+
   kill(): void {
     this.#child.kill('SIGKILL')
   }

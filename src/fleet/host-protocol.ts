@@ -18,6 +18,8 @@ export type ToHost =
   | (HostRequest & { id: number })
   | { kind: 'connection'; id: number; name: string; listener: string; peer: Peer }
   | { kind: 'reopen-log'; name: string }
+  /** A start that is under way is to end soon. */
+  | { kind: 'abort'; name: string }
 
 export type FromHost =
   | { kind: 'hello' }

@@ -1,12 +1,19 @@
 // A host in the daemon itself: no process, no channel, and no protection from each other either.
 import type { FleetMember } from '../config/fleet-config.ts'
 import { type AcceptedConnection, type MemberHost, nothingSeen, type Observation } from './member-host.ts'
-import { type HostEnvironment, notRunning, type RunningInstance, startInstance } from './running-instance.ts'
+import {
+  type HostEnvironment,
+  notRunning,
+  type RunningInstance,
+  startInstance,
+  stoppedMeanwhile,
+} from './running-instance.ts'
 
 export class InlineHost implements MemberHost {
   readonly #environment: HostEnvironment
   #name = ''
   #running: RunningInstance | null = null
+  readonly #start = new AbortController()
 
   constructor(environment: HostEnvironment) {
     this.#environment = environment
@@ -18,7 +25,7 @@ export class InlineHost implements MemberHost {
 
   async start(member: FleetMember): Promise<void> {
     this.#name = member.config.name
-    this.#running = await startInstance(member, this.#environment)
+    this.#running = await startInstance(member, this.#environment, this.#start.signal)
   }
 
   async call(verb: string, params: unknown): Promise<unknown> {
@@ -50,8 +57,9 @@ export class InlineHost implements MemberHost {
     this.#running = null
   }
 
-  /** Takes no time that could be saved. */
-  abort(): void {}
+  abort(): void {
+    this.#start.abort(stoppedMeanwhile(this.#name))
+  }
 
   #started(): RunningInstance {
     if (this.#running === null) throw notRunning(this.#name)

@@ -4,8 +4,11 @@ import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { createSystemClock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
+import { createMessage } from '../codec/application-message.ts'
 import type { Isolation } from '../config/fleet-config.ts'
+import { closedName, openLmdbStore } from '../storage/lmdb-store.ts'
 import { addressOf, isProcessAlive, until, untilPhase, withFleet } from './fixture.test.ts'
 import { logPath } from './running-instance.ts'
 
@@ -57,6 +60,33 @@ for (const kind of kinds) {
       await assert.rejects(supervisor.call('a', 'instance.show', {}), { code: 'not-running' })
       await supervisor.startMember('a')
       await fleet.connect(addressOf(supervisor, 'a', 'local'))
+    }))
+
+  test(`${kind}: a stop ends a start that reads its store, which is closed in order`, () =>
+    withFleet(async (fleet) => {
+      const member = fleet.member('a', kind, { config: { durability: 'os' } })
+      const directory = join(member.dataDir, 'store')
+      const closed = join(directory, closedName)
+      const store = await openLmdbStore({ directory, durability: 'os', clock: createSystemClock() })
+      const packet = createMessage('t', Buffer.from('x'), { retain: true, nowMs: 0 }).buffer
+      for (let index = 0; index < 60_000; index++) {
+        store.putRetained(`t/${index}`, { packet, isVersion5: true, receivedAtMs: 0 })
+      }
+      await store.close()
+      const supervisor = fleet.create(member)
+      const starting = supervisor.start()
+      // A process is there: it is told in the order in which things are asked of it.
+      const isBegun = () => (kind === 'inline' ? !existsSync(closed) : supervisor.memberStatus('a')?.pid != null)
+      while (!isBegun()) await new Promise((resolve) => setImmediate(resolve))
+      assert.equal(supervisor.memberStatus('a')!.phase, 'starting')
+      await supervisor.stopMember('a')
+      await starting
+      assert.equal(supervisor.memberStatus('a')!.phase, 'stopped')
+      assert.ok(existsSync(closed))
+      const log = () => readFileSync(logPath(member), 'utf8')
+      assert.match(log(), /stopped before it was ready instance=a\n$/)
+      await supervisor.startMember('a')
+      await until('the log says so', () => /state restored .*retained=60000 .*ready/s.test(log()))
     }))
 
   test(`${kind}: what needs no restart is taken while clients stay connected`, () =>

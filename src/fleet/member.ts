@@ -8,7 +8,7 @@ import { Door, type DoorEnvironment } from './door.ts'
 import { assertNotDoors, overlayDoors } from './door-view.ts'
 import type { ListenerStatus, MemberPhase, MemberStatus } from './fleet.ts'
 import { crashCodes, type MemberHost, nothingSeen, type OnHostEnd } from './member-host.ts'
-import { notRunning } from './running-instance.ts'
+import { notRunning, stoppedMeanwhile } from './running-instance.ts'
 import type { StartGate } from './start-gate.ts'
 
 export interface MemberEnvironment extends DoorEnvironment {
@@ -206,7 +206,7 @@ export class Member {
       await bring()
     } catch (error) {
       // Somebody wants it stopped, whatever its configuration.
-      if (error instanceof OperatorError && error.code === stopped) return
+      if (error instanceof OperatorError && error.code === 'stopped-meanwhile') return
       await this.stop()
       this.#config = old
       await bring().catch(() => {})
@@ -379,12 +379,6 @@ export class Member {
     }
     this.#environment.onPhase(this.name, phase, reason)
   }
-}
-
-const stopped = 'stopped-meanwhile'
-
-function stoppedMeanwhile(name: string): OperatorError {
-  return new OperatorError(stopped, `the instance ${name} was stopped before it was ready`)
 }
 
 function isInTrouble(phase: MemberPhase): boolean {

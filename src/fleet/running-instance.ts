@@ -47,8 +47,15 @@ export function rotationOf({ rotateSizeBytes, rotateAgeSeconds, rotateKeep }: Lo
   return { sizeBytes: rotateSizeBytes, ageSeconds: rotateAgeSeconds, keptFiles: rotateKeep }
 }
 
-/** @throws OperatorError; nothing is left then */
-export async function startInstance(member: FleetMember, environment: HostEnvironment): Promise<RunningInstance> {
+/**
+ * @param signal ends a start that is under way
+ * @throws OperatorError, or the reason of the signal; nothing is left then
+ */
+export async function startInstance(
+  member: FleetMember,
+  environment: HostEnvironment,
+  signal: AbortSignal,
+): Promise<RunningInstance> {
   const { clock, platform, pid, runDir } = environment
   const { name } = member.config
   const lock = await lockDirectory({
@@ -75,9 +82,10 @@ export async function startInstance(member: FleetMember, environment: HostEnviro
     loop: environment.loop,
   })
   try {
-    await instance.start()
+    await instance.start(signal)
   } catch (error) {
-    log.error('the instance does not start', { error: (error as Error).message })
+    if (error === signal.reason) log.info('stopped before it was ready')
+    else log.error('the instance does not start', { error: (error as Error).message })
     await file?.close()
     lock.release()
     throw error
@@ -167,6 +175,11 @@ class LockedInstance implements RunningInstance {
 function ownConfig({ config, start }: FleetMember): InstanceConfig {
   if (start !== 'on-demand') return config
   return { ...config, listeners: config.listeners.map((listener) => ({ ...listener, enabled: false })) }
+}
+
+/** For who waits for a start that somebody else has ended. */
+export function stoppedMeanwhile(name: string): OperatorError {
+  return new OperatorError('stopped-meanwhile', `the instance ${name} was stopped before it was ready`)
 }
 
 /** What every kind of host answers while nothing runs in it. */

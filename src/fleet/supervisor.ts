@@ -294,6 +294,12 @@ export class Supervisor implements Fleet {
     return () => this.#listeners.delete(listener)
   }
 
+  /** Makes starts that are under way end soon, and lets none begin with the fleet: a stop is to follow. */
+  abort(): void {
+    this.#isStopping = true
+    for (const member of this.#members.values()) if (member.phase === 'starting') void member.stop()
+  }
+
   /** Stops all instances, those first that were started last. Never throws. */
   async stop(): Promise<void> {
     this.#isStopping = true

@@ -63,6 +63,7 @@ export class AtollBroker {
   readonly #instance: Instance
   readonly #config: InstanceConfig
   #starting: Promise<void> | null = null
+  readonly #abortStart = new AbortController()
   #stopping: Promise<void> | null = null
 
   /** @throws ConfigError with every finding */
@@ -115,18 +116,23 @@ export class AtollBroker {
       const fix = 'create another one with createBroker'
       throw new OperatorError('already-started', `the broker cannot start: it is ${this.phase}`, { fix })
     }
-    this.#starting = this.#instance.start()
+    this.#starting = this.#instance.start(this.#abortStart.signal)
     await this.#starting
     return this
   }
 
-  /** Parts with all clients and closes all listeners, within the grace period. Harmless when called again or too early. */
+  /**
+   * Parts with all clients and closes all listeners, within the grace period. Harmless when called again or too early: a start
+   * that is under way ends with an OperatorError `stopped-meanwhile`, unless it is nearly done.
+   */
   stop(): Promise<void> {
     this.#stopping ??= this.#stop()
     return this.#stopping
   }
 
   async #stop(): Promise<void> {
+    const { name } = this.#config
+    this.#abortStart.abort(new OperatorError('stopped-meanwhile', `the broker ${name} was stopped while it started`))
     // Whether it succeeded is the business of the one who started it.
     await this.#starting?.catch(() => {})
     for (const { outlet } of this.#instance.broker.sessions.values()) {

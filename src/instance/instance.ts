@@ -160,14 +160,15 @@ export class Instance {
 
   /**
    * Starts everything, listeners last.
-   * @throws OperatorError; nothing is left open then
+   * @param signal ends a start that is under way
+   * @throws OperatorError, or the reason of the signal; nothing is left open then
    */
-  async start(): Promise<void> {
+  async start(signal?: AbortSignal): Promise<void> {
     this.#life.to('starting')
     try {
       this.#useSecurity(readSecurityFiles(this.#config))
       this.broker.start()
-      await this.#openStore()
+      await this.#openStore(signal)
       this.#sysTopics.start(this.#config.features.sysIntervalSeconds)
       for (const config of this.#config.listeners) {
         const listener = this.#createListener(config, true)
@@ -184,14 +185,14 @@ export class Instance {
   }
 
   /** Brings back what was kept, and keeps from now on what an acknowledgement promises. */
-  async #openStore(): Promise<void> {
+  async #openStore(signal: AbortSignal | undefined): Promise<void> {
     const { durability } = this.#config
     const { disk, log, clock } = this.#environment
     if (durability === 'memory') return
     // Not loaded where nothing is stored.
     const { restore } = await import('../broker/restore.ts')
     if (disk === undefined) {
-      await this.#openStoreFile(durability)
+      await this.#openStoreFile(durability, signal)
     } else {
       const { createFaultStore } = await import('../storage/memory-store.ts')
       this.#store = createFaultStore(disk, { durability, clock, answerMs: () => this.#diskLimits.answerMs })
@@ -209,7 +210,7 @@ export class Instance {
       })
     }
     const startedAtMs = clock.monotonicMs()
-    const report = restore(this.broker, store)
+    const report = await restore(this.broker, store, signal)
     log.info('state restored', { ...report, durability, ms: Math.round(clock.monotonicMs() - startedAtMs) })
   }
 
@@ -218,7 +219,7 @@ export class Instance {
     return { freeBytes: diskFreeBytes, fileBytes: storeBytes, answerMs: diskTimeoutSeconds * 1000 }
   }
 
-  async #openStoreFile(durability: 'os' | 'fsync'): Promise<void> {
+  async #openStoreFile(durability: 'os' | 'fsync', signal: AbortSignal | undefined): Promise<void> {
     const { dataDir, log, clock } = this.#environment
     if (dataDir === null) {
       throw new OperatorError('no-data-directory', `durability: ${durability} needs a folder for the data`, {
@@ -228,7 +229,7 @@ export class Instance {
     }
     const { openLmdbStore } = await import('../storage/lmdb-store.ts')
     const limits = () => this.#diskLimits
-    this.#store = await openLmdbStore({ directory: join(dataDir, 'store'), durability, clock, limits })
+    this.#store = await openLmdbStore({ directory: join(dataDir, 'store'), durability, clock, limits, signal })
     const { networkFileSystemOf } = await import('../storage/network-file-system.ts')
     const fileSystem = await networkFileSystemOf(dataDir, this.#environment.platform)
     if (fileSystem !== null) {

@@ -200,13 +200,13 @@ test('a message is deleted with the last of its deliveries, wherever they wait',
   await store.flush()
   assert.deepEqual(await read(sessions[1]), numbers(1, 5000))
   await store.flush()
-  assert.equal(store.tallyDeliveries().references.size, 5000)
+  assert.equal((await store.tallyDeliveries()).references.size, 5000)
   assert.deepEqual(await read(sessions[0]), numbers(1, 5000))
   await store.flush()
-  assert.equal(store.tallyDeliveries().references.size, 0)
+  assert.equal((await store.tallyDeliveries()).references.size, 0)
   assert.deepEqual(await read(sessions[2]), numbers(1, 5000))
   await store.flush()
-  const { references, queues } = store.tallyDeliveries()
+  const { references, queues } = await store.tallyDeliveries()
   assert.deepEqual([references.size, queues.size, store.isDirty], [0, 0, false], 'nothing is left to be deleted')
 })
 
@@ -234,7 +234,7 @@ test('a Session that ends lets go of a long queue page by page', async () => {
     ['b'],
   )
   assert.equal(context.queues.messages, 1)
-  assert.equal(store.tallyDeliveries().queues.size, 1)
+  assert.equal((await store.tallyDeliveries()).queues.size, 1)
   assert.ok(!store.isDirty, 'no message is left without a delivery')
 })
 
@@ -265,7 +265,7 @@ test('after a restart what may have been sent before comes as a duplicate, the r
   const session = registry.create('a')
   session.isDurable = true
   session.storeNumber = before.storeNumber
-  session.restoreQueue(1, store.tallyDeliveries().queues.get(before.storeNumber)!, 40)
+  session.restoreQueue(1, (await store.tallyDeliveries()).queues.get(before.storeNumber)!, 40)
   assert.equal(session.queuedMessages, 3000)
   const reader = new Reader()
   session.attach(reader, 10)
@@ -312,7 +312,7 @@ test('messages that come after a restart are no duplicates', async () => {
   const session = registry.create('a')
   session.isDurable = true
   session.storeNumber = before.storeNumber
-  session.restoreQueue(1, store.tallyDeliveries().queues.get(before.storeNumber)!, 40)
+  session.restoreQueue(1, (await store.tallyDeliveries()).queues.get(before.storeNumber)!, 40)
   fill(session, 4, 10)
   const reader = new Reader()
   session.attach(reader, 10)
@@ -330,7 +330,7 @@ test('what a full queue refused does not count among the messages that may have 
   before.pump()
   fill(before, 51, 60)
   await store.flush()
-  const { queues } = store.tallyDeliveries()
+  const { queues } = await store.tallyDeliveries()
   const session = registry.create('a')
   session.isDurable = true
   session.storeNumber = before.storeNumber

@@ -2,6 +2,7 @@
 // the next forms, says when a batch has reached its point, and goes on trying when it can't be written. Knows no file.
 import type { Clock } from '../base/clock.ts'
 import { assert, OperatorError } from '../base/errors.ts'
+import { Slices } from '../base/slices.ts'
 import { Batch } from './batch.ts'
 import type { Engine } from './engine.ts'
 import type {
@@ -10,7 +11,6 @@ import type {
   DeliveryTally,
   Durability,
   MessageRecord,
-  QueueTally,
   RecoveryReport,
   SessionRecord,
   Store,
@@ -19,6 +19,7 @@ import type {
   SubscriptionRecord,
 } from './store.ts'
 import type { StoreFile } from './store-file.ts'
+import { tallyDeliveries } from './tally-deliveries.ts'
 
 const firstRetryMs = 250
 const lastRetryMs = 8000
@@ -219,48 +220,16 @@ export class BatchedStore implements Store {
 
   // ---- reading back
 
-  sessions(): Iterable<StoredSession> {
-    return this.#engine.sessions()
+  sessions(after?: number): Iterable<StoredSession> {
+    return this.#engine.sessions(after)
   }
 
-  retained(): Iterable<{ topic: string; message: MessageRecord }> {
-    return this.#engine.retained()
+  retained(after?: string): Iterable<{ topic: string; message: MessageRecord }> {
+    return this.#engine.retained(after)
   }
 
-  tallyDeliveries(): DeliveryTally {
-    const queues = new Map<number, QueueTally>()
-    // Sorted numbers in one array take 8 bytes each; a map of all of them would take many times that.
-    let numbers = new Float64Array(1024)
-    let length = 0
-    this.#engine.eachReference((messageNumber, sessionNumber, order, queuedBytes) => {
-      if (length === numbers.length) {
-        const larger = new Float64Array(length * 2)
-        larger.set(numbers)
-        numbers = larger
-      }
-      numbers[length++] = messageNumber
-      if (queuedBytes === -1) return
-      let queue = queues.get(sessionNumber)
-      if (queue === undefined) {
-        queue = { messages: 0, bytes: 0, lastOrder: 0 }
-        queues.set(sessionNumber, queue)
-      }
-      queue.messages++
-      queue.bytes += queuedBytes
-      queue.lastOrder = Math.max(queue.lastOrder, order)
-    })
-    numbers = numbers.subarray(0, length).sort()
-    const references = new Map<number, number>()
-    for (let index = 1; index < length; index++) {
-      if (numbers[index] !== numbers[index - 1]) continue
-      references.set(numbers[index], (references.get(numbers[index]) ?? 1) + 1)
-    }
-    let index = 0
-    for (const messageNumber of this.#engine.messageNumbers()) {
-      while (index < length && numbers[index] < messageNumber) index++
-      if (index === length || numbers[index] !== messageNumber) this.deleteMessage(messageNumber)
-    }
-    return { references, queues }
+  tallyDeliveries(slices = new Slices(this.#clock)): Promise<DeliveryTally> {
+    return tallyDeliveries(this.#engine, slices, (messageNumber) => this.deleteMessage(messageNumber))
   }
 
   deliveries(

@@ -3,6 +3,16 @@
 import type { Batch } from './batch.ts'
 import type { DeliveryRecord, MessageRecord, StoredSession } from './store.ts'
 
+/** One delivery, as far as it is needed for counting. */
+export interface Reference {
+  /** null for one that is released. */
+  readonly messageNumber: number | null
+  readonly sessionNumber: number
+  readonly order: number
+  /** Size of the packet of one that waits in the queue; -1 for one that is in flight. */
+  readonly queuedBytes: number
+}
+
 export interface Engine {
   /**
    * Writes a batch as a whole or not at all; called again only after the promise has settled. Resolves when the batch has
@@ -25,20 +35,22 @@ export interface Engine {
   readonly hasLeftovers: boolean
   readonly nextSessionNumber: number
   readonly nextMessageNumber: number
-  sessions(): Iterable<StoredSession>
-  retained(): Iterable<{ topic: string; message: MessageRecord }>
-  /** Deliveries of one Session in order; to be read to its end or returned from within one turn. */
+  // What follows is to be read to its end or returned from within one turn. It comes in the order of its keys.
+  /** Those with larger numbers than `after`. */
+  sessions(after?: number): Iterable<StoredSession>
+  /** Those behind the topic `after`, all without it; the order of topics is the engine's own. */
+  retained(after?: string): Iterable<{ topic: string; message: MessageRecord }>
+  /** Deliveries of one Session in order. */
   deliveries(sessionNumber: number, fromOrder: number): Iterable<readonly [order: number, delivery: DeliveryRecord]>
+  /** All deliveries behind `after`, by Session. */
+  references(after: Reference | null): Iterable<Reference>
+  /** Those larger than `after`. */
+  messageNumbers(after: number): Iterable<number>
+
   /** Resolves when `deliveries` and the `message`s of the first `limit`, or `limitBytes`, of them can be read without the disk. Never rejects. */
   prefetch(sessionNumber: number, fromOrder: number, limit: number, limitBytes: number): Promise<void>
   countDeliveries(sessionNumber: number): number
   hasDelivery(sessionNumber: number, order: number): boolean
   message(messageNumber: number): MessageRecord | null
-  /**
-   * Visits all deliveries that are not released, in any order.
-   * @param visit `queuedBytes`: size of the packet of one that waits in the queue; -1 for one that is in flight
-   */
-  eachReference(visit: (messageNumber: number, sessionNumber: number, order: number, queuedBytes: number) => void): void
-  messageNumbers(): Iterable<number>
   close(): Promise<void>
 }

@@ -25,7 +25,7 @@ import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { Batch } from './batch.ts'
 import { type DiskLimits, DiskSpace, type FreeSpaceOf } from './disk-space.ts'
-import type { Engine } from './engine.ts'
+import type { Engine, Reference } from './engine.ts'
 import { LmdbFile, type RawRecord } from './lmdb-file.ts'
 import { MessageSteps } from './message-steps.ts'
 import { type Changes, changesFor, growthPages, pageNeedOf } from './page-need.ts'
@@ -337,14 +337,15 @@ export class LmdbEngine implements Engine, StoreFile {
     }
   }
 
-  *sessions(): Iterable<StoredSession> {
+  *sessions(after = 0): Iterable<StoredSession> {
     this.#database.resetReadTxn()
-    const subscriptions = this.#records(recordKind.subscription)[Symbol.iterator]()
-    const inbound = this.#records(recordKind.inbound)[Symbol.iterator]()
+    const recordsOf = (kind: RecordKind) => this.#records(kind, afterSession(kind, after))
+    const subscriptions = recordsOf(recordKind.subscription)[Symbol.iterator]()
+    const inbound = recordsOf(recordKind.inbound)[Symbol.iterator]()
     let nextSubscription = subscriptions.next()
     let nextInbound = inbound.next()
     try {
-      for (const [key, value] of this.#records(recordKind.session)) {
+      for (const [key, value] of recordsOf(recordKind.session)) {
         const session = decodeSession(key, value)
         const stored = { session, subscriptions: [] as SubscriptionRecord[], inbound: [] as number[] }
         while (nextSubscription.done !== true && sessionNumberOf(nextSubscription.value[0]) <= session.sessionNumber) {
@@ -367,9 +368,10 @@ export class LmdbEngine implements Engine, StoreFile {
     }
   }
 
-  *retained(): Iterable<{ topic: string; message: MessageRecord }> {
+  *retained(after?: string): Iterable<{ topic: string; message: MessageRecord }> {
     this.#database.resetReadTxn()
-    for (const [key, value] of this.#records(recordKind.retained)) yield decodeRetained(key, value)
+    const start = after === undefined ? undefined : behind(new RecordEncoder().retainedKey(after))
+    for (const [key, value] of this.#records(recordKind.retained, start)) yield decodeRetained(key, value)
   }
 
   *deliveries(sessionNumber: number, fromOrder: number): Iterable<readonly [number, DeliveryRecord]> {
@@ -442,23 +444,27 @@ export class LmdbEngine implements Engine, StoreFile {
     return isIntactAt(key.bytes, 0, key.length, value, valueLength) ? decodeMessageAt(value, valueLength) : null
   }
 
-  eachReference(
-    visit: (messageNumber: number, sessionNumber: number, order: number, queuedBytes: number) => void,
-  ): void {
+  *references(after: Reference | null): Iterable<Reference> {
     this.#database.resetReadTxn()
-    for (const entry of this.#database.getRange(rangeOf(recordKind.delivery))) {
-      const value = entry.value
+    const { start, end } = rangeOf(recordKind.delivery)
+    const from = after === null ? start : Buffer.from(this.#key.delivery(after.sessionNumber, after.order + 1).bytes)
+    for (const { key, value } of this.#database.getRange({ start: from, end })) {
       const messageNumber = referenceOf(value)
-      if (messageNumber === null) continue
-      const queuedBytes = queuedBytesOf(value) ?? this.message(messageNumber)?.packet.length ?? 0
-      const key = entry.key
-      visit(messageNumber, sessionNumberOf(key), orderOf(key), queuedBytes)
+      const queuedBytes = queuedBytesOf(value) ?? this.#packetBytes(messageNumber)
+      yield { messageNumber, sessionNumber: sessionNumberOf(key), order: orderOf(key), queuedBytes }
     }
   }
 
-  *messageNumbers(): Iterable<number> {
+  #packetBytes(messageNumber: number | null): number {
+    return messageNumber === null ? 0 : (this.message(messageNumber)?.packet.length ?? 0)
+  }
+
+  *messageNumbers(after: number): Iterable<number> {
     this.#database.resetReadTxn()
-    for (const key of this.#database.getKeys(rangeOf(recordKind.message))) yield messageNumberOf(key)
+    const { bytes, length } = this.#key.message(after + 1)
+    const start = Buffer.from(bytes.subarray(0, length))
+    const { end } = rangeOf(recordKind.message)
+    for (const key of this.#database.getKeys({ start, end })) yield messageNumberOf(key)
   }
 
   async close(): Promise<void> {
@@ -669,4 +675,9 @@ function ofSession(kind: RecordKind, sessionNumber: number): Buffer {
 
 function afterSession(kind: RecordKind, sessionNumber: number): Buffer {
   return ofSession(kind, sessionNumber + 1)
+}
+
+/** A copy of a key, and beyond it as little as possible. */
+function behind(key: Buffer): Buffer {
+  return Buffer.concat([key, Buffer.of(0)])
 }

@@ -19,7 +19,8 @@ const deepestTree = 64
 const mostFindings = 20
 /** Of a file of which the first pages say nothing. */
 const pagesToLookAt = 4096
-/** Pages that are read before the loop may do something else. */
+/** What is read, or passed over, before the loop may do something else. */
+const bytesPerTurn = 128 * 1024
 const pagesPerTurn = 32
 
 /** Of one tree: how many levels, and how many pages of each kind. */
@@ -65,7 +66,7 @@ export class LmdbFile {
   readonly #freeTree: Tree | null
   readonly #transaction: number
   readonly #pages: Uint8Array
-  #pagesRead = 0
+  #bytesSinceTurn = 0
   #pagesUsed = 0
 
   constructor(path: string) {
@@ -191,6 +192,7 @@ export class LmdbFile {
       const nodes = isItself && flags === leafFlag ? nodesOf(page) : null
       const transaction = isItself ? Number(page.readBigUInt64LE(8)) : 0
       for (const node of nodes ?? nodesAnywhere(page)) {
+        if (this.#bytesSinceTurn >= bytesPerTurn) await this.#nextTurn()
         const record = this.#leafRecord(page, node, false)
         if (record !== null && isWhole(record.key, record.value)) yield { ...record, transaction }
       }
@@ -209,7 +211,7 @@ export class LmdbFile {
 
   async *#strayPages(isFreeIncluded: boolean): AsyncGenerator<{ number: number; page: Buffer }> {
     for (let number = 2; number < this.#pages.length; number++) {
-      if (number % pagesPerTurn === 0) await setImmediate()
+      if (number % pagesPerTurn === 0 || this.#bytesSinceTurn >= bytesPerTurn) await this.#nextTurn()
       if (this.#pages[number] === inUse || (this.#pages[number] === isFree && !isFreeIncluded)) continue
       const page = this.#read(
         number * this.#pageBytes,
@@ -246,7 +248,6 @@ export class LmdbFile {
 
   /** @param transaction of what leads to the page: it was written anew with it, so the page cannot be newer */
   async *#walk(number: number, depth: number, transaction: number): AsyncGenerator<RawRecord> {
-    if (++this.#pagesRead % pagesPerTurn === 0) await setImmediate()
     if (depth > deepestTree) return this.#find(`page ${number} lies too deep`)
     const page = this.#take(number, 1)
     if (page === null) return
@@ -259,6 +260,7 @@ export class LmdbFile {
     const ownTransaction = Number(page.readBigUInt64LE(8))
     if (ownTransaction > transaction) this.#find(`page ${number} is newer than what leads to it`)
     for (const node of nodes) {
+      if (this.#bytesSinceTurn >= bytesPerTurn) await this.#nextTurn()
       if (flags === branchFlag) {
         yield* this.#walk(
           page.readUInt32LE(node) + page.readUInt16LE(node + 4) * 0x1_0000_0000,
@@ -320,8 +322,14 @@ export class LmdbFile {
     return bytes
   }
 
+  async #nextTurn(): Promise<void> {
+    this.#bytesSinceTurn = 0
+    await setImmediate()
+  }
+
   #read(position: number, length: number): Buffer | null {
     if (position + length > this.#sizeBytes) return null
+    this.#bytesSinceTurn += length
     const bytes = Buffer.allocUnsafeSlow(length)
     try {
       return readSync(this.#descriptor, bytes, 0, length, position) === length ? bytes : null

@@ -222,7 +222,7 @@ test('format 1, whose deliveries do not tell a size, is read and becomes the pre
     await database.close()
 
     store = await open(directory)
-    const { queues } = store.tallyDeliveries()
+    const { queues } = await store.tallyDeliveries()
     for (const [index, number] of numbers.entries()) {
       const bytes = deliveries[index].reduce((sum, { message }) => sum + message!.packet.length, 0)
       assert.deepEqual(queues.get(number), { messages: deliveryCount, bytes, lastOrder: deliveryCount })
@@ -488,6 +488,44 @@ test('the file does not grow with what passes through it', () =>
     assert.deepEqual(file.findings, [])
     assert.equal(records, file.entries)
     await store.close()
+  }))
+
+test('a file is checked in turns, however large its records are', () =>
+  withDirectory(async (directory) => {
+    for (const [count, bytes] of [
+      [30_000, 40],
+      [30, 1_000_000],
+    ]) {
+      const store = await open(directory)
+      for (let index = 0; index < count; index++) {
+        store.putRetained(`${bytes}/${index}`, messageRecord(Buffer.alloc(bytes, index)))
+      }
+      await store.close()
+      const file = new LmdbFile(join(directory, 'store.mdb'))
+      let turns = 0
+      let recordsInTurn = 0
+      let bytesInTurn = 0
+      let isOver = false
+      const look = () => {
+        turns++
+        recordsInTurn = bytesInTurn = 0
+        if (!isOver) setImmediate(look)
+      }
+      setImmediate(look)
+      let mostRecords = 0
+      let mostBytes = 0
+      for await (const { value } of file.records()) {
+        mostRecords = Math.max(mostRecords, ++recordsInTurn)
+        bytesInTurn += value.length
+        mostBytes = Math.max(mostBytes, bytesInTurn)
+      }
+      isOver = true
+      assert.ok(mostRecords < 5000, `${mostRecords} records`)
+      // A record in one piece, and one that begins before it.
+      assert.ok(mostBytes < 2_500_000, `${mostBytes} bytes`)
+      assert.ok(turns > 20, `${turns} turns`)
+      file.close()
+    }
   }))
 
 test('many Sessions and retained messages are all read, and checked after a crash', () =>

@@ -37,6 +37,8 @@ export interface LmdbStoreOptions {
   readonly clock: Clock
   /** Asked again and again, so that they may change. */
   readonly limits?: () => DiskLimits & { readonly answerMs: number }
+  /** Ends the look at the file, which takes its time after a crash; what is damaged is mended to the end. */
+  readonly signal?: AbortSignal
 }
 
 /** For tools and tests. */
@@ -44,10 +46,10 @@ const noLimits = { freeBytes: 0, fileBytes: 0, answerMs: Number.POSITIVE_INFINIT
 
 /**
  * @throws OperatorError `store-format` if the file belongs to something else or to a newer version, `store-directory` if the
- * directory can't be used
+ * directory can't be used; the reason of the signal
  */
 export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
-  const { directory, durability, clock, limits = () => noLimits } = options
+  const { directory, durability, clock, limits = () => noLimits, signal } = options
   const path = join(directory, fileName)
   const rescuePath = join(directory, rescueName)
   const closedPath = join(directory, closedName)
@@ -56,7 +58,7 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
     if (!existsSync(path) && existsSync(rescuePath)) takeRescued(rescuePath, path)
     removeEnvironment(rescuePath)
     const recovery =
-      existsSync(path) && !isAsClosed(path, closedPath) ? await mendIfDamaged(path, rescuePath, clock) : null
+      existsSync(path) && !isAsClosed(path, closedPath) ? await mendIfDamaged(path, rescuePath, clock, signal) : null
     // After a crash, what is read may not be what is on the disk: nothing is built upon it before it is.
     if (durability === 'fsync' && existsSync(path) && !existsSync(closedPath)) syncFile(path)
     rmSync(closedPath, { force: true })
@@ -132,12 +134,18 @@ function isAsClosed(path: string, closedPath: string): boolean {
 }
 
 /** Reads the whole file; if it is damaged, sets it aside and puts a new one with all that can be read in its place. */
-async function mendIfDamaged(path: string, rescuePath: string, clock: Clock): Promise<RecoveryReport | null> {
+async function mendIfDamaged(
+  path: string,
+  rescuePath: string,
+  clock: Clock,
+  signal: AbortSignal | undefined,
+): Promise<RecoveryReport | null> {
   const file = new LmdbFile(path)
   let damaged = 0
   try {
     refuseForeign(file, path)
     for await (const { key, value } of file.records()) {
+      signal?.throwIfAborted()
       if (!isIntact(key, value)) damaged++
       else refuseNewer(value[0], path)
     }

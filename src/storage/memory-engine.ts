@@ -1,6 +1,6 @@
 // Batches kept in maps. What a process keeps that keeps nothing else, and the disk of simulations. Knows no file.
 import type { Batch } from './batch.ts'
-import type { Engine } from './engine.ts'
+import type { Engine, Reference } from './engine.ts'
 import type { DeliveryRecord, MessageRecord, SessionRecord, StoredSession, SubscriptionRecord } from './store.ts'
 
 export class MemoryEngine implements Engine {
@@ -97,22 +97,23 @@ export class MemoryEngine implements Engine {
     }
   }
 
-  *sessions(): Iterable<StoredSession> {
-    for (const [number, session] of this.#sessions) {
+  *sessions(after = 0): Iterable<StoredSession> {
+    for (const number of inOrder(this.#sessions.keys(), after)) {
+      const session = this.#sessions.get(number) as SessionRecord
       const subscriptions = [...(this.#subscriptions.get(number)?.values() ?? [])]
       yield { session, subscriptions, inbound: [...(this.#inbound.get(number) ?? [])].sort((a, b) => a - b) }
     }
   }
 
-  *retained(): Iterable<{ topic: string; message: MessageRecord }> {
-    for (const [topic, message] of this.#retained) yield { topic, message }
+  *retained(after?: string): Iterable<{ topic: string; message: MessageRecord }> {
+    const topics = [...this.#retained.keys()].filter((topic) => after === undefined || topic > after)
+    for (const topic of topics.sort()) yield { topic, message: this.#retained.get(topic) as MessageRecord }
   }
 
   *deliveries(sessionNumber: number, fromOrder: number): Iterable<readonly [number, DeliveryRecord]> {
     const records = this.#deliveries.get(sessionNumber)
     if (records === undefined) return
-    const orders = [...records.keys()].filter((order) => order >= fromOrder).sort((a, b) => a - b)
-    for (const order of orders) yield [order, records.get(order) as DeliveryRecord]
+    for (const order of inOrder(records.keys(), fromOrder - 1)) yield [order, records.get(order) as DeliveryRecord]
   }
 
   countDeliveries(sessionNumber: number): number {
@@ -127,21 +128,28 @@ export class MemoryEngine implements Engine {
     return this.#messages.get(messageNumber) ?? null
   }
 
-  eachReference(
-    visit: (messageNumber: number, sessionNumber: number, order: number, queuedBytes: number) => void,
-  ): void {
-    for (const [sessionNumber, records] of this.#deliveries) {
-      for (const [order, { messageNumber, packetId, isReleased, sizeBytes }] of records) {
-        if (!isReleased) visit(messageNumber, sessionNumber, order, packetId === 0 ? sizeBytes : -1)
+  *references(after: Reference | null): Iterable<Reference> {
+    for (const sessionNumber of inOrder(this.#deliveries.keys(), (after?.sessionNumber ?? 0) - 1)) {
+      const fromOrder = after?.sessionNumber === sessionNumber ? after.order + 1 : 0
+      for (const [order, { messageNumber, packetId, isReleased, sizeBytes }] of this.deliveries(
+        sessionNumber,
+        fromOrder,
+      )) {
+        const queuedBytes = packetId === 0 ? sizeBytes : -1
+        yield { messageNumber: isReleased ? null : messageNumber, sessionNumber, order, queuedBytes }
       }
     }
   }
 
-  messageNumbers(): Iterable<number> {
-    return [...this.#messages.keys()].sort((a, b) => a - b)
+  messageNumbers(after: number): Iterable<number> {
+    return inOrder(this.#messages.keys(), after)
   }
 
   close(): Promise<void> {
     return Promise.resolve()
   }
+}
+
+function inOrder(numbers: Iterable<number>, after: number): number[] {
+  return [...numbers].filter((number) => number > after).sort((a, b) => a - b)
 }

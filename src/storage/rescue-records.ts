@@ -1,5 +1,6 @@
 // Copies every whole record of a damaged file into a new environment: what the newest root reaches, then what is on pages that
 // can't be reached any more and are not free, damaged or not. Leaves out what points to something that is lost.
+import { setImmediate } from 'node:timers/promises'
 import { openEnvironment } from './lmdb-engine.ts'
 import { LmdbFile, type RawRecord, type StrayRecord } from './lmdb-file.ts'
 import { messageValueIn, retainedKeyOf, WantedMessages } from './orphan-values.ts'
@@ -17,6 +18,8 @@ import type { RecordCounts, RecoveryReport } from './store.ts'
 
 const recordsPerTransaction = 1000
 const bytesPerTransaction = 16 * 1024 * 1024
+/** Records that are looked at before the loop may do something else. */
+const recordsPerTurn = 1000
 export const countNames = new Map<number, keyof RecordCounts>([
   [recordKind.session, 'sessions'],
   [recordKind.subscription, 'subscriptions'],
@@ -109,6 +112,7 @@ async function* strays(file: LmdbFile): AsyncGenerator<StrayRecord> {
  * better than the loss of all that belongs to it.
  */
 async function revive(file: LmdbFile, target: Target): Promise<void> {
+  let looks = 0
   const wanted = new Map<string, Buffer>()
   const want = (key: Buffer) => {
     if (!target.doesExist(key)) wanted.set(key.toString('latin1'), Buffer.from(key))
@@ -117,6 +121,7 @@ async function revive(file: LmdbFile, target: Target): Promise<void> {
   target.resetReadTxn()
   for (const kind of [recordKind.subscription, recordKind.inbound, recordKind.delivery]) {
     for (const entry of target.getRange({ start: Buffer.of(kind), end: Buffer.of(kind + 1) })) {
+      if (++looks % recordsPerTurn === 0) await setImmediate()
       encoder.reset()
       want(encoder.sessionKey(recordKind.session, sessionNumberOf(Buffer.from(entry.key))))
       const messageNumber = kind === recordKind.delivery ? referenceOf(Buffer.from(entry.value)) : null
@@ -143,12 +148,14 @@ async function settle(target: Target, lost: RecordCounts): Promise<{ rescued: Re
   const rescued = noCounts()
   const unanchored: Buffer[] = []
   let copied = 0
+  let looks = 0
   let nextSessionNumber = 1
   let nextMessageNumber = 1
   let hasMeta = false
   const encoder = new RecordEncoder()
   target.resetReadTxn()
   for (const entry of target.getRange({})) {
+    if (++looks % recordsPerTurn === 0) await setImmediate()
     const key = Buffer.from(entry.key)
     const value = Buffer.from(entry.value)
     const kind = key[0]
@@ -172,10 +179,12 @@ async function settle(target: Target, lost: RecordCounts): Promise<{ rescued: Re
   const gap = hasMeta ? 0 : gapOfNumbers
   encoder.reset()
   const meta = encoder.meta(formatVersion, nextSessionNumber + gap, nextMessageNumber + gap)
-  await target.batch(() => {
-    for (const key of unanchored) target.remove(key)
-    target.put(meta.key, meta.value)
-  })
+  for (let index = 0; index < unanchored.length; index += recordsPerTransaction) {
+    await target.batch(() => {
+      for (const key of unanchored.slice(index, index + recordsPerTransaction)) target.remove(key)
+    })
+  }
+  await target.put(meta.key, meta.value)
   return { rescued, copied }
 }
 

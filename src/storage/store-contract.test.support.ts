@@ -1,6 +1,9 @@
 // What every store keeps to, over whatever keeps it: one suite, run for each engine. `open` opens what the last one left.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setImmediate as turn } from 'node:timers/promises'
+import { createSystemClock } from '../base/clock.ts'
+import { Slices } from '../base/slices.ts'
 import type {
   DeliveryRecord,
   MessageRecord,
@@ -408,7 +411,7 @@ export function testStore(name: string, create: () => StoreUnderTest): void {
     }
     // What is left of the deleted Session goes with the next batches; nothing refers to it any more then.
     while (store.isDirty) await store.flush()
-    assert.equal(store.tallyDeliveries().references.get(message), 10)
+    assert.equal((await store.tallyDeliveries()).references.get(message), 10)
     await store.close()
   })
 
@@ -425,7 +428,7 @@ export function testStore(name: string, create: () => StoreUnderTest): void {
     store.putDelivery(session, 4, deliveryRecord(message + 4))
     store.putDelivery(session + 1, 2, deliveryRecord(message + 4))
     store = await reopen(under, store)
-    const { references, queues } = store.tallyDeliveries()
+    const { references, queues } = await store.tallyDeliveries()
     assert.deepEqual(
       [...references].sort(),
       [
@@ -448,6 +451,61 @@ export function testStore(name: string, create: () => StoreUnderTest): void {
       store.deliveries(session + 9, 0, 10).map(({ order }) => order),
       [3],
     )
+    await store.close()
+  })
+
+  run('what is read in slices is complete, whatever is written between them', async (under) => {
+    let store = await under.open()
+    const session = store.nextSessionNumber
+    const message = store.nextMessageNumber
+    const count = 300
+    for (let index = 0; index < count; index++) {
+      store.putSession(sessionRecord(session + index))
+      store.putSubscription(session + index, subscriptionRecord(`f/${index}`))
+      store.putInbound(session + index, 7)
+      store.putRetained(`r/${index}`, messageRecord('r'))
+      store.putMessage(message + index, messageRecord(`m${index}`))
+      if (index % 3 === 0) continue
+      store.putDelivery(session + (index % 10), index, deliveryRecord(message + index))
+      store.putDelivery(session + (index % 7), count + index, deliveryRecord(message + index, { packetId: index }))
+    }
+    for (const topic of hostileNames) store.putRetained(topic, messageRecord('h'))
+    store = await reopen(under, store)
+    const whole = await store.tallyDeliveries()
+    store = await reopen(under, store)
+    for (let index = 0; index < count; index += 3) store.putMessage(message + index, messageRecord('again'))
+    store = await reopen(under, store)
+    const clock = { ...createSystemClock(), monotonicMs: () => performance.now() + 5 * ++looks }
+    let looks = 0
+    let turns = 0
+    const nextTurn = async () => {
+      turns++
+      // An even one is written, an odd one is being written while the next slice reads.
+      store.putRetained(`r/${turns % count}`, messageRecord('changed'))
+      if (turns % 2 === 0) await store.flush()
+      else await turn()
+    }
+    const slices = new Slices(clock, { nextTurn })
+    assert.deepEqual(await store.tallyDeliveries(slices), whole)
+    await store.flush()
+    for (let index = 0; index < count; index++)
+      assert.equal(store.hasMessage(message + index), index % 3 > 0, `${index}`)
+    const topics: string[] = []
+    const read = (last: { topic: string } | null) => store.retained(last?.topic)
+    await slices.each<{ topic: string }>(read, ({ topic }) => topics.push(topic))
+    const names = Array.from({ length: count }, (_, index) => `r/${index}`)
+    assert.deepEqual(topics.sort(), [...names, ...hostileNames].sort())
+    const found: StoredSession[] = []
+    await slices.each<StoredSession>(
+      (last) => store.sessions(last?.session.sessionNumber),
+      (stored) => found.push(stored),
+    )
+    assert.deepEqual(found, [...store.sessions()])
+    assert.deepEqual(
+      found.map((stored) => [stored.session.sessionNumber, stored.subscriptions.length, stored.inbound]),
+      Array.from({ length: count }, (_, index) => [session + index, 1, [7]]),
+    )
+    assert.ok(turns > count / 2, `${turns} turns`)
     await store.close()
   })
 

@@ -2,6 +2,7 @@
 // one batch, unless `splitBatch` is called between them: it is written as a whole or not at all, and what waits for it goes on
 // when it has reached the chosen point.
 // Knows no session, no connection and no packet beyond its bytes.
+import type { Slices } from '../base/slices.ts'
 import type { StoreFile } from './store-file.ts'
 
 /** memory: nothing is kept. os: with the operating system, so a crash of the process loses nothing. fsync: on the disk. */
@@ -164,11 +165,14 @@ export interface Store {
    *  on trying, and says null when all is well again. */
   onProblem: ((problem: string | null) => void) | null
 
-  // ---- reading back, at start: what is stored, without what waits to be written
-  sessions(): Iterable<StoredSession>
-  retained(): Iterable<{ topic: string; message: MessageRecord }>
+  // ---- reading back, at start: what is stored, without what waits to be written. What is iterated over is to be read to its
+  // end or returned from within one turn, and read on in another.
+  /** Those with larger numbers than `after`, in their order. */
+  sessions(after?: number): Iterable<StoredSession>
+  /** Those behind the topic `after`, all without it; the order of topics is the store's own. */
+  retained(after?: string): Iterable<{ topic: string; message: MessageRecord }>
   /** Reads every delivery, about a second for a million. Messages that none points to are deleted. */
-  tallyDeliveries(): DeliveryTally
+  tallyDeliveries(slices?: Slices): Promise<DeliveryTally>
 
   // ---- reading back, at any time: what was noted counts at once
   /** Deliveries of a Session from `fromOrder` on, with their messages; null for one that is released. One that is not released and

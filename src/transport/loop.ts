@@ -1,5 +1,6 @@
 // What the connections of one event loop share: the read buffer, the slabs for output, and the decision when output is
 // flushed. Nothing may keep a reference into the read buffer or the turn's scratch memory after `leave`.
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Output } from './output.ts'
 
 export const slabBytes = 64 * 1024
@@ -30,6 +31,8 @@ export class Loop {
   #hasSleepers = false
   /** Grows whenever scratch memory is given up; marks what was made in one turn. */
   turn = 0
+  /** The last turn that was given away. */
+  #turnOfOne: Promise<unknown> = Promise.resolve()
   readonly #sample: () => void
   readonly #scheduledFlush: () => void
 
@@ -58,6 +61,12 @@ export class Loop {
   }
 
   readonly #markSample: () => void
+
+  /** Resolves in a turn to come; of all who ask, one goes on per turn. For long work that is done in slices. */
+  turnOfOne(): Promise<unknown> {
+    this.#turnOfOne = this.#turnOfOne.then(() => nextTurn())
+    return this.#turnOfOne
+  }
 
   /** Shared by all connections: its bytes are valid until the `received` that brings them returns. */
   get readBuffer(): Buffer {
