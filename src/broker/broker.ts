@@ -567,12 +567,23 @@ export class Broker {
     // Rights may have changed since CONNECT.
     const right = will.mayPublish()
     const answer = typeof right === 'boolean' ? decide(right) : right.then(decide)
-    if (typeof answer === 'number') finish(answer)
-    else {
-      answer.then(finish, (error: unknown) => {
-        this.log.error('a hook failed', { error: String(error), client: session.clientId })
+    if (typeof answer === 'number') {
+      finish(answer)
+      return
+    }
+    session.willInQuestion = will
+    const settle = (work: () => void) => {
+      if (session.willInQuestion === will) session.willInQuestion = null
+      this.loop.run(() => {
+        work()
+        this.sessions.noteWithoutWill(session)
       })
     }
+    answer.then(
+      (verdict) => settle(() => finish(verdict)),
+      (error: unknown) =>
+        settle(() => this.log.error('a hook failed', { error: String(error), client: session.clientId })),
+    )
   }
 
   unsubscribe(session: Session, subscription: Subscription): void {

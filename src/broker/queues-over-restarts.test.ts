@@ -350,8 +350,7 @@ class Fate {
   async #kill(): Promise<void> {
     if (this.#saved === null) await this.#settle()
     const isLost = await this.#place.kill(this.#store)
-    // What may have been sent before the restart before this one is not known any more.
-    for (const name of names) if (!this.#readers.delete(name)) this.#seen.get(name)!.clear()
+    this.#readers.clear()
     if (isLost && this.#saved !== null) for (const [name, list] of this.#saved) this.#expected.set(name, list)
     this.#saved = null
     await this.#start()

@@ -81,6 +81,7 @@ function restoreSession(broker: Broker, journal: Journal, stored: StoredSession)
   session.mountPoint = record.mountPoint
   session.expirySeconds = Math.min(record.expirySeconds, broker.limits.sessionExpirySeconds)
   session.isDurable = session.expirySeconds > 0
+  session.maybeSentBefore = record.maybeSentBefore
   session.will = willOf(broker, journal, record, session.client)
   for (const { filter, shareName, options, identifier } of stored.subscriptions) {
     const subscription = broker.router.add(session, {

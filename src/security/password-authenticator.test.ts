@@ -143,17 +143,16 @@ describe('a password authenticator', () => {
   test('takes as long for an unknown user as for a wrong password', async () => {
     const dear = parsePasswordFile(`alice:${await hashPassword(Buffer.from('x'))}\n`, 'test')
     const authenticator = createPasswordAuthenticator(dear)
-    const leastMs = async (username: string) => {
-      let least = Number.POSITIVE_INFINITY
-      for (let run = 0; run < 3; run++) {
+    const leastMs = { alice: Number.POSITIVE_INFINITY, mallory: Number.POSITIVE_INFINITY }
+    // In turns, so that what else the machine does meets both.
+    for (let run = 0; run < 4; run++) {
+      for (const username of ['alice', 'mallory'] as const) {
         const startMs = performance.now()
         await authenticator.authenticate(credentials(username, `wrong ${run}`))
-        least = Math.min(least, performance.now() - startMs)
+        leastMs[username] = Math.min(leastMs[username], performance.now() - startMs)
       }
-      return least
     }
-    const known = await leastMs('alice')
-    const unknown = await leastMs('mallory')
+    const { alice: known, mallory: unknown } = leastMs
     // Without a stand-in the ratio would be a hundred and more; the machine's moods stay far below.
     assert.ok(unknown > known / 5, `${unknown} ms for an unknown user, ${known} ms for a known one`)
   })

@@ -107,7 +107,8 @@ export class Journal {
   /** Notes who the Session belongs to, its expiry and its Will. @param detachedForMs how long it has had no connection; null while it has one */
   session(session: Session, detachedForMs: number | null): void {
     if (session.storeNumber === 0) session.storeNumber = this.#nextSessionNumber++
-    const { client, will } = session
+    const { client } = session
+    const will = session.will ?? session.willInQuestion
     this.changes++
     this.#store.putSession({
       sessionNumber: session.storeNumber,
@@ -119,6 +120,7 @@ export class Journal {
       level: client?.level ?? 4,
       expirySeconds: session.expirySeconds,
       detachedAtMs: detachedForMs === null ? null : this.#clock.wallMs() - detachedForMs,
+      maybeSentBefore: session.maybeSentBefore,
       will: will === null ? null : { packet: packetOf(will.message), delaySeconds: will.delaySeconds },
     })
   }

@@ -124,9 +124,15 @@ export class SessionRegistry {
     session.will = null // [MQTT-3.1.2-10]
     this.#clear(session.willTimer)
     if (will === null) return
-    if (session.isStored && !session.isAttached)
-      this.#context.journal?.session(session, this.#context.nowMs() - session.detachedAtMs)
     this.#events.publishWill(session, will)
+    this.noteWithoutWill(session)
+  }
+
+  /** Its Will was published, or will not be. */
+  noteWithoutWill(session: Session): void {
+    if (!session.isStored) return
+    const detachedForMs = session.isAttached ? null : this.#context.nowMs() - session.detachedAtMs
+    this.#context.journal?.session(session, detachedForMs)
   }
 
   /** Ends a Session that has no connection; a Will that still waits is published. [MQTT-3.1.2-8] */

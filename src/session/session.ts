@@ -114,12 +114,14 @@ export class Session implements Subscriber, DurableWaiter {
   storeNumber = 0
   #order = 0
   /** Queued messages of lesser order may have been sent before the broker died. */
-  #maybeSentBefore = 0
+  maybeSentBefore = 0
   /** What is sent once the batch is durable: QoS 2 messages and PUBRELs. */
   #unsent: Deque<{ batch: number; packetId: number }> | null = null
   /** So much of the queue was not worth sending that the rest waits for another turn. */
   #isPumpDue = false
   #will: Will | null = null
+  /** Its time has come, and whether it may be published is not answered yet: until then the store keeps it. */
+  willInQuestion: Will | null = null
   #outlet: Outlet | null = null
   /** First of the list of Subscriptions. */
   subscriptions: Subscription | null = null
@@ -323,7 +325,7 @@ export class Session implements Subscriber, DurableWaiter {
         return
       }
     }
-    const isDuplicate = qos === 1 && delivery.order < this.#maybeSentBefore
+    const isDuplicate = qos === 1 && delivery.order < this.maybeSentBefore
     if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, isDuplicate)) this.#close(packetId)
   }
 
@@ -575,7 +577,7 @@ export class Session implements Subscriber, DurableWaiter {
    */
   restoreQueue(fromOrder: number, { messages, bytes, lastOrder }: QueueTally, maybeSent: number): void {
     this.#order = Math.max(this.#order, lastOrder)
-    this.#maybeSentBefore = Math.min(fromOrder + maybeSent, lastOrder + 1)
+    if (maybeSent > 0) this.maybeSentBefore = Math.min(fromOrder + maybeSent, lastOrder + 1)
     this.#queue = new Queue(this, this.#context.queues, this.#journal)
     this.#queue.restore(fromOrder, messages, bytes)
   }

@@ -21,7 +21,7 @@ export const recordKind = {
 export type RecordKind = (typeof recordKind)[keyof typeof recordKind]
 
 /** Version of the layouts below; grows with every change of one of them. What changed: 2, deliveries tell the size of their packet. */
-export const formatVersion = 2
+export const formatVersion = 3
 
 /** Longest name that stands in a key as it is; LMDB takes keys of 1978 bytes. */
 const longestPlainName = 512
@@ -65,14 +65,15 @@ export class RecordEncoder {
   }
 
   session(record: SessionRecord): EncodedRecord {
-    const { clientId, username, group, listener, mountPoint, will } = record
+    const { clientId, username, group, listener, mountPoint, will, maybeSentBefore } = record
     const names = clientId.length + (username?.length ?? 0) + (group?.length ?? 0) + listener.length + mountPoint.length
     const start = this.#room(128 + 3 * names + (will?.packet.length ?? 0))
     this.#sessionKey(recordKind.session, record.sessionNumber)
     const split = this.#position
     this.#byte(formatVersion)
     const present = (username === null ? 0 : 1) | (group === null ? 0 : 8)
-    this.#byte(present | (record.detachedAtMs === null ? 0 : 2) | (will === null ? 0 : 4))
+    const hasMaybeSent = maybeSentBefore === 0 ? 0 : 16
+    this.#byte(present | hasMaybeSent | (record.detachedAtMs === null ? 0 : 2) | (will === null ? 0 : 4))
     this.#byte(record.level)
     this.#double(record.expirySeconds)
     if (record.detachedAtMs !== null) this.#double(record.detachedAtMs)
@@ -81,6 +82,7 @@ export class RecordEncoder {
     if (group !== null) this.#string(group)
     this.#string(listener)
     this.#string(mountPoint)
+    if (maybeSentBefore !== 0) this.#double(maybeSentBefore)
     if (will !== null) {
       this.#double(will.delaySeconds)
       this.#raw(will.packet)
@@ -369,6 +371,7 @@ export function decodeSession(key: Buffer, value: Buffer): SessionRecord {
     group: flags & 8 ? reader.string() : null,
     listener: reader.string(),
     mountPoint: reader.string(),
+    maybeSentBefore: flags & 16 ? reader.double() : 0,
     will: flags & 4 ? { delaySeconds: reader.double(), packet: reader.rest() } : null,
   }
 }

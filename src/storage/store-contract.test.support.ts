@@ -32,6 +32,7 @@ export function sessionRecord(sessionNumber: number, changes: Partial<SessionRec
     expirySeconds: 3600,
     detachedAtMs: null,
     will: null,
+    maybeSentBefore: 0,
     ...changes,
   }
 }

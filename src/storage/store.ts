@@ -24,6 +24,8 @@ export interface SessionRecord {
   /** Wall clock, milliseconds; null while a connection is attached. */
   readonly detachedAtMs: number | null
   readonly will: WillRecord | null
+  /** Deliveries of lesser order that wait in the queue may have been sent before the broker died; 0 for none. */
+  readonly maybeSentBefore: number
 }
 
 export interface WillRecord {

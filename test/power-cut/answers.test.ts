@@ -97,3 +97,38 @@ test('what an in-process client publishes with QoS 1 resolves when it is stored 
     await client.close()
     await late
   }))
+
+test('a Will that its publisher may publish when somebody has thought about it is not lost by a power cut meanwhile', async () => {
+  const disk = new FaultDisk()
+  const start = async (authorize: () => Promise<boolean> | boolean): Promise<AtollBroker> => {
+    const broker = createBroker({ durability: 'fsync', listeners: {}, gracePeriod: 0 }, { disk })
+    broker.use({ authorize })
+    await broker.start()
+    return broker
+  }
+  const connect = async (broker: AtollBroker, options: ConnectOptions): Promise<RawClient> => {
+    const [far, near] = createMemoryPair()
+    broker.accept(far)
+    const client = RawClient.over(near, 5)
+    await client.handshake({ ...options, properties: [[P.sessionExpiryInterval, 100]] })
+    return client
+  }
+  let isThinking = false
+  const thoughtful = await start(() => (isThinking ? new Promise(() => {}) : true))
+  const heir = await connect(thoughtful, { clientId: 'heir' })
+  await heir.subscribe([{ filter: 'gone', qos: 1 }])
+  const dying = await connect(thoughtful, { clientId: 'dying', will: { topic: 'gone', payload: 'x', qos: 1 } })
+  isThinking = true
+  dying.destroy()
+  await turns(20)
+  heir.destroy()
+  await turns(20)
+  disk.cutPower()
+  void thoughtful.stop().catch(() => {})
+
+  const again = await start(() => true)
+  const back = await connect(again, { clientId: 'heir', cleanStart: false })
+  assert.equal((await back.expect('PUBLISH')).payload.toString(), 'x')
+  back.destroy()
+  await again.stop()
+})
