@@ -19,13 +19,14 @@ export const queueOverheadBytes = 64
 /** What one queue keeps in memory before the rest waits in the store. */
 const windowBytes = 256 * 1024
 /** What is read from the store at a time. */
-const pageMessages = 256
+const pageMessages = 1024
 const pageBytes = 128 * 1024
 /** The same while all queues together have more in memory than they should. */
 const smallPageMessages = 16
 const smallPageBytes = 4096
-/** With so few left in memory the next page is asked for. */
-const fewMessages = 64
+/** With so little left in memory the next page is asked for: a client that takes its queue must hardly ever wait for the store. */
+const littleBytes = windowBytes / 2
+const smallLittleBytes = 1024
 
 export function queuedSizeOf(delivery: Delivery): number {
   return delivery.message.sizeBytes + queueOverheadBytes
@@ -107,7 +108,7 @@ export class Queue {
     this.#account.memoryBytes -= size
     this.#account.messages--
     this.#account.bytes -= size
-    if (this.#first.length <= fewMessages) this.fetch()
+    if (this.#memoryBytes <= (this.#isMemoryShort ? smallLittleBytes : littleBytes)) this.fetch()
     return delivery
   }
 
@@ -115,14 +116,16 @@ export class Queue {
   fetch(): void {
     if (this.#isFetching || this.#storedMessages === 0) return
     this.#isFetching = true
-    const { memoryBytes, memoryLimitBytes } = this.#account
-    const [limit, limitBytes] =
-      memoryBytes >= memoryLimitBytes ? [smallPageMessages, smallPageBytes] : [pageMessages, pageBytes]
+    const [limit, limitBytes] = this.#isMemoryShort ? [smallPageMessages, smallPageBytes] : [pageMessages, pageBytes]
     this.#journal!.fetchQueued(this.#session, this.#storedFrom, limit, limitBytes, (page) => {
       this.#isFetching = false
       this.#take(page)
       this.#session.queueArrived()
     })
+  }
+
+  get #isMemoryShort(): boolean {
+    return this.#account.memoryBytes >= this.#account.memoryLimitBytes
   }
 
   #take(page: readonly Delivery[]): void {

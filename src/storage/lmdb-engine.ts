@@ -65,6 +65,7 @@ const mostRuns = 16_000
 const smallMessageBytes = 262_144
 /** Fewer than there are on one page. */
 const deliveriesPerTouch = 16
+const bytesPerTouch = 1024
 const shortestDeliveryBytes = 16
 /** A changed record may cost a copy of its page, and a share of the page above. */
 const bytesPerChange = 4352
@@ -413,12 +414,21 @@ export class LmdbEngine implements Engine, StoreFile {
     const end = afterSession(recordKind.delivery, sessionNumber)
     const entries = database.getRange({ start, end, limit })[Symbol.iterator]()
     const messageNumbers: number[] = []
-    for (let room = limitBytes; room > 0 && access.next(entries); ) {
+    let bytesSinceTouched = Number.POSITIVE_INFINITY
+    for (let room = limitBytes, previous = 0; room > 0 && access.next(entries); ) {
       // One that is damaged is for `deliveries` to leave out.
       if (access.valueLength < shortestDeliveryBytes) continue
       const messageNumber = referenceOf(access.value)
-      if (messageNumber !== null) messageNumbers.push(messageNumber)
-      room -= Math.max(0, queuedBytesOf(access.value) ?? 0)
+      if (messageNumber === null) continue
+      const bytes = Math.max(0, queuedBytesOf(access.value) ?? bytesPerTouch)
+      bytesSinceTouched += bytes
+      // Small ones that follow each other lie on one page.
+      if (messageNumber !== previous + 1 || bytesSinceTouched >= bytesPerTouch) {
+        messageNumbers.push(messageNumber)
+        bytesSinceTouched = 0
+      }
+      previous = messageNumber
+      room -= bytes
     }
     entries.return?.()
     await access.prefetch(database, messageNumbers.length, (index) => this.#key.message(messageNumbers[index]))
