@@ -14,6 +14,8 @@ export interface AdminContext {
   verbs: readonly ControlVerb[]
   changes: SavedChanges
   platform: NodeJS.Platform
+  /** Of the daemon. */
+  uid: number
   log: Log
   clock: Clock
   /** Where an instance logs to; null when that is the standard output of the daemon. */

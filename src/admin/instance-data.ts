@@ -1,8 +1,9 @@
 // The data of an instance on its way to another one: a backup of what one keeps, and one that begins with a backup.
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { OperatorError } from '../base/errors.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
 import { lockDirectory } from '../fleet/directory-lock.ts'
+import { findAccount, makeDataDirectory } from '../fleet/member-account.ts'
 import type { TaskState } from '../instance/long-task.ts'
 import type { AdminContext } from './admin-route.ts'
 
@@ -24,11 +25,8 @@ export async function backupMember(
 }
 
 /** Lets an instance that has never run begin with a backup. @throws OperatorError `data-exists` */
-export async function beginWith(
-  context: AdminContext,
-  { config, dataDir }: FleetMember,
-  backup: string,
-): Promise<void> {
+export async function beginWith(context: AdminContext, member: FleetMember, backup: string): Promise<void> {
+  const { config, dataDir } = member
   const { restoreData, storedFile } = await import('../instance/stored-data.ts')
   if (config.durability === 'memory') {
     throw new OperatorError('no-such-store', `${config.name} would keep nothing on disk`, {
@@ -36,7 +34,7 @@ export async function beginWith(
       fix: 'set durability: fsync, or create it without data',
     })
   }
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  makeDataDirectory(dataDir, await findAccount(member, context.platform, context.uid))
   await withLock(context, dataDir, async () => {
     if (existsSync(storedFile(dataDir))) {
       throw new OperatorError('data-exists', 'there is data of an instance of that name already', {

@@ -147,6 +147,7 @@ export async function startAdmin(test: TestContext, verbs: readonly ControlVerb[
     verbs,
     changes,
     platform: process.platform,
+    uid: process.getuid!(),
     log: createLog('debug', 'text', clock, (line) => lines.push(line)),
     clock,
     logFileOf: () => null,

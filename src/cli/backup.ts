@@ -67,10 +67,10 @@ async function restore(file: string, flags: StoreFlags & { yes?: true }): Promis
     })
   }
   const { restoreData, storedFile } = await import('../instance/stored-data.ts')
-  const { dataDir } = place
+  const { dataDir, account } = place
   const { confirm } = await import('./confirm.ts')
   await confirm(`replace the data of ${name}`, (flags.yes ?? false) || !existsSync(storedFile(dataDir)))
-  makeDataDirectory(dataDir)
+  await makeDataDirectory(dataDir, account)
   const progress = createProgressLine('restore')
   try {
     const { survey, setAside } = await withLock(dataDir, 'atoll restore', () =>

@@ -11,7 +11,7 @@ import { exitCodes } from './exit-codes.ts'
 import { instanceLogLevelDescription, setInstanceLogLevel } from './loglevel.ts'
 import { oneByOne } from './one-by-one.ts'
 import { readableTimes } from './readable-times.ts'
-import { reportError } from './report-error.ts'
+import { describeLine, findingsOf, reportError } from './report-error.ts'
 import { selectNames } from './select-names.ts'
 import { UsageError } from './usage-error.ts'
 import { wholeNumber } from './whole-number.ts'
@@ -127,11 +127,25 @@ async function clone(
 async function reload(names: string[], flags: SelectFlags): Promise<void> {
   const admin = openAdmin(flags)
   const changes: MemberChange[] = []
+  const told = new Set<string>()
   for (const { name } of await chosen(admin, names, flags)) {
-    changes.push(await admin.call<MemberChange>('instances.reload', { instance: name }))
+    try {
+      changes.push(await admin.call<MemberChange>('instances.reload', { instance: name }))
+    } catch (error) {
+      const fault = isRejection(error) ? new OperatorError(error.code, `${name}: ${error.message}`) : error
+      // A file that is wrong is so for all of them.
+      const text = fault instanceof OperatorError ? findingsOf(fault).map(describeLine).join('\n') : String(fault)
+      if (!told.has(text)) process.exitCode = reportError(fault)
+      told.add(text)
+    }
   }
+  if (changes.length === 0 && !flags.json) return
   const { printChanges } = await import('./apply.ts')
   printChanges(changes, flags)
+}
+
+function isRejection(error: unknown): error is OperatorError {
+  return error instanceof OperatorError && error.code === 'rejected'
 }
 
 async function remove(patterns: string[], flags: AdminFlags & { purge?: true; yes?: true }): Promise<void> {

@@ -90,6 +90,7 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
     verbs: controlVerbs,
     changes,
     platform: process.platform,
+    uid: process.getuid?.() ?? 0,
     log,
     clock,
     logFileOf: (member: FleetMember) =>

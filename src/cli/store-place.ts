@@ -3,6 +3,7 @@ import { chownSync, existsSync, mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { createSystemClock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
+import type { AccountKeys } from '../fleet/member-account.ts'
 import type { AdminClient } from './admin-client.ts'
 import { openAdmin } from './admin-command.ts'
 import { type InstanceFlags, oneInstance } from './instance-option.ts'
@@ -12,9 +13,16 @@ export interface StoreFlags extends InstanceFlags {
   file?: string
 }
 
+/** What is needed of it; keys that are as by default are left out of `config`. */
+interface ShownInstance extends Pick<AccountKeys, 'isolation'> {
+  phase: string
+  dataDir: string
+  config: Partial<AccountKeys>
+}
+
 export type StorePlace =
   | { kind: 'running'; name: string; admin: AdminClient }
-  | { kind: 'stopped'; name: string; dataDir: string }
+  | { kind: 'stopped'; name: string; dataDir: string; account: AccountKeys }
 
 /** @throws OperatorError when it can't be told which instance is meant */
 export async function findStore(flags: StoreFlags): Promise<StorePlace> {
@@ -23,10 +31,10 @@ export async function findStore(flags: StoreFlags): Promise<StorePlace> {
   const admin = openAdmin(flags)
   try {
     const name = await oneInstance(admin, flags)
-    const { phase, dataDir } = await admin.call<{ phase: string; dataDir: string }>('instances.show', {
-      instance: name,
-    })
-    return phase === 'ready' ? { kind: 'running', name, admin } : { kind: 'stopped', name, dataDir }
+    const { phase, dataDir, isolation, config } = await admin.call<ShownInstance>('instances.show', { instance: name })
+    if (phase === 'ready') return { kind: 'running', name, admin }
+    const { user = null, group = null } = config
+    return { kind: 'stopped', name, dataDir, account: { isolation, user, group } }
   } catch (error) {
     if (error instanceof OperatorError && error.code === 'daemon-not-running') return readPlace(flags)
     throw error
@@ -38,7 +46,8 @@ async function readPlace({ config, instance }: StoreFlags): Promise<StorePlace> 
   const { members } = readFleet({ config, listen: [], set: [] }).fleet
   const member =
     instance === undefined && members.length === 1 ? members[0] : members.find((one) => one.config.name === instance)
-  if (member !== undefined) return { kind: 'stopped', name: member.config.name, dataDir: member.dataDir }
+  if (member !== undefined)
+    return { kind: 'stopped', name: member.config.name, dataDir: member.dataDir, account: member }
   if (instance !== undefined) {
     throw new OperatorError('no-such-instance', `the configuration describes no instance ${instance}`, {
       fix: 'name the file with -c',
@@ -62,8 +71,12 @@ export async function withLock<Result>(dataDir: string, holder: string, work: ()
   }
 }
 
-/** For the account that has the folder above: root restores for the account of the broker. */
-export function makeDataDirectory(dataDir: string): void {
+/** Root restores for the account of the instance, or for that which has the folder above. @throws OperatorError */
+export async function makeDataDirectory(dataDir: string, keys: AccountKeys): Promise<void> {
+  if (process.getuid?.() === 0 && (keys.user !== null || keys.group !== null)) {
+    const { findAccount, makeDataDirectory: makeForAccount } = await import('../fleet/member-account.ts')
+    makeForAccount(dataDir, await findAccount(keys, process.platform, 0))
+  }
   if (existsSync(dataDir)) return
   mkdirSync(dataDir, { recursive: true, mode: 0o700 })
   const { uid, gid } = statSync(dirname(dataDir))

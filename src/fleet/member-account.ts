@@ -1,10 +1,13 @@
 // The account under which an instance's process runs, and the folders that it needs, made for that account.
 import { execFile } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { OperatorError } from '../base/errors.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
 import { findGroupId, findUserId } from '../transport/accounts.ts'
+
+/** What decides under which account an instance runs. */
+export type AccountKeys = Pick<FleetMember, 'isolation' | 'user' | 'group'>
 
 /** null leaves that of the daemon. */
 export interface MemberAccount {
@@ -16,11 +19,11 @@ const toolTimeLimitMs = 5000
 
 /** @throws OperatorError `unknown-account`, `account-not-permitted` */
 export async function findAccount(
-  member: FleetMember,
+  keys: AccountKeys,
   platform: NodeJS.Platform,
   ownUid: number,
 ): Promise<MemberAccount> {
-  const { user, group, isolation } = member
+  const { user, group, isolation } = keys
   if (isolation !== 'process' || (user === null && group === null)) return { uid: null, gid: null }
   const uid = user === null ? null : await findUserId(user, { platform, key: 'user' })
   // Never the daemon's own group for another account.
@@ -55,6 +58,15 @@ function primaryGroup(user: string): Promise<number> {
 export function makeDirectories(member: FleetMember, account: MemberAccount, hasLog: boolean): void {
   makeFor(account, member.dataDir, 0o700, 'dataDir')
   if (hasLog) makeFor(account, member.logDir, 0o750, 'logDir')
+}
+
+/**
+ * For data that is there before its instance starts: what is put into the folder belongs to its owner. One that holds something is
+ * left as it is.
+ * @throws OperatorError `directory-missing`
+ */
+export function makeDataDirectory(dataDir: string, account: MemberAccount): void {
+  if (!existsSync(dataDir) || readdirSync(dataDir).length === 0) makeFor(account, dataDir, 0o700, 'dataDir')
 }
 
 function makeFor({ uid, gid }: MemberAccount, directory: string, mode: number, key: string): void {

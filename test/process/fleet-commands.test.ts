@@ -184,6 +184,12 @@ test('what was rejected is told with its reason, and nobody says that all was re
   assert.equal(code, 1)
   assert.match(stdout, /^a: rejected: listeners\.more.*\n/)
   await daemon.said(/reloaded in part file=\S+ changed=0 rejected=a\n/, from)
+  place.describe({ instances: { ...changed, b: { template: 'small', limits: { inflight: 9 } } } })
+  const some = await place.run('instance', 'reload', 'a', 'b')
+  assert.deepEqual([some.code, some.stdout], [1, 'b: hot\n  hot       limits.inflight: 7 -> 9\n'])
+  assert.match(some.stderr, /^atoll: a: listeners\.more.*taken.*\n$/)
+  const none = await place.run('instance', 'reload', 'a', '--json')
+  assert.deepEqual([none.code, none.stdout], [1, '[]\n'])
   place.describe({ instances: { a: changed.a } })
   const fromThen = daemon.stdout.length
   assert.equal((await place.run('apply')).code, 1)

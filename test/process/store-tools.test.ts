@@ -1,7 +1,18 @@
 // Backup, restore and the looks into a store, as an operator uses them: against a real daemon that goes on publishing, against a
 // stopped instance, and without any daemon.
 import assert from 'node:assert/strict'
-import { closeSync, existsSync, openSync, readdirSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs'
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import mqtt, { type MqttClient } from 'mqtt'
@@ -241,6 +252,42 @@ test('an instance is cloned, exported and imported with what it keeps', async (t
   rmSync(place.path('data/copy'), { recursive: true })
   await place.text('instance', 'import', file, '--with-data')
   assert.deepEqual(await kept('copy'), original)
+})
+
+const asRoot = { skip: process.getuid?.() === 0 ? false : 'only root may give an instance another account' }
+
+test('data that an instance begins with belongs to the account under which it runs', asRoot, async (t) => {
+  const place = new StorePlace(t)
+  chmodSync(place.folder, 0o755)
+  const run = place.path('run')
+  const instance = { user: 'nobody', listeners: { local: `unix://${run}/plant/plant.sock` } }
+  place.configure({ instances: { plant: instance, other: { listeners: { local: `unix://${place.path('o.sock')}` } } } })
+  await place.serve()
+  const client = mqtt.connect(`mqtt+unix://${run}/plant/plant.sock`, { reconnectPeriod: 0 })
+  await client.publishAsync('kept', 'x', { qos: 1, retain: true })
+  await client.endAsync()
+  const assertHas = async (name: string) => {
+    const { phase, reason } = JSON.parse(await place.text('instance', 'show', name, '--json'))
+    assert.deepEqual([name, phase, reason], [name, 'ready', null])
+    assert.equal((await place.rows('-i', name, '--kind', 'retained')).length, 1)
+    const all = readdirSync(place.path(`data/${name}`), { recursive: true }) as string[]
+    for (const path of ['', ...all]) assert.equal(statSync(join(place.path(`data/${name}`), path)).uid, 65534, path)
+  }
+  await place.text('instance', 'clone', 'plant', 'copy', `local=unix://${run}/copy/copy.sock`, '--with-data')
+  await assertHas('copy')
+
+  const backup = place.path('plant.backup')
+  // A running one writes under its own account, which may not write here.
+  await place.text('instance', 'stop', 'plant')
+  await place.text('backup', backup, '-i', 'plant')
+  for (const left of ['nothing', 'an empty folder']) {
+    await place.text('instance', 'stop', 'plant')
+    rmSync(place.path('data/plant'), { recursive: true })
+    if (left !== 'nothing') mkdirSync(place.path('data/plant'))
+    await place.text('restore', backup, '-i', 'plant')
+    await place.text('instance', 'start', 'plant')
+    await assertHas('plant')
+  }
 })
 
 test('a client that comes back for what waited, and asks for nothing to be kept any more, leaves nothing in the store', async (t) => {
