@@ -106,6 +106,7 @@ export class LmdbEngine implements Engine, StoreFile {
   /** While a page of deliveries is read. */
   #steps: MessageSteps | null = null
   readonly #leftovers = new Set<number>()
+  readonly #clock: Clock
   readonly #space: DiskSpace
   #probe: WriteProbe
   #database: Database
@@ -119,10 +120,11 @@ export class LmdbEngine implements Engine, StoreFile {
   constructor(path: string, { isSynced, limits, clock, freeSpaceOf }: LmdbEngineOptions) {
     this.path = path
     this.#isSynced = isSynced
+    this.#clock = clock
     this.#space = new DiskSpace(path, limits, clock, freeSpaceOf)
     this.#space.oldestReader = () => this.#oldestReader()
     this.#database = openEnvironment(path, isSynced, this.#access)
-    this.#probe = new WriteProbe(`${path}.probe`)
+    this.#probe = new WriteProbe(`${path}.probe`, clock)
     let nextSessionNumber = 1
     let nextMessageNumber = 1
     for (const [, value] of this.#records(recordKind.meta, metaKey)) {
@@ -327,7 +329,7 @@ export class LmdbEngine implements Engine, StoreFile {
       await this.#database.close()
       this.#database = openEnvironment(this.path, this.#isSynced, this.#access)
       this.#probe.close()
-      this.#probe = new WriteProbe(`${this.path}.probe`)
+      this.#probe = new WriteProbe(`${this.path}.probe`, this.#clock)
       this.#space.adopt()
     } catch (error) {
       throw new OperatorError('store-gone', 'the store cannot be written: its file was removed', {
