@@ -506,15 +506,23 @@ export class Broker {
 
   /** Why a message can't be taken on, because it would have to be stored; null when it can. */
   refusalOfStore(route: Route, message: ApplicationMessage, publisher: Session): string | null {
-    const problem = this.journal === null ? null : this.journal.problemWith(message.sizeBytes)
-    return problem !== null && this.#wouldStore(route, message, publisher) ? problem : null
+    const { journal } = this
+    if (journal === null) return null
+    const problem = journal.problemWith(message.sizeBytes)
+    if (problem !== null) return this.#wouldStore(route, message, publisher) ? problem : null
+    if (message.qos === 0 || journal.mostChanges === Number.POSITIVE_INFINITY) return null
+    // It is stored with all that it is for in one piece, or not at all.
+    const isForTooMany = this.router.countStoredReceivers(route) > journal.mostChanges
+    return isForTooMany
+      ? 'no space left for the store: the message is for more Sessions than what is left is enough for'
+      : null
   }
 
   /** Whether an acknowledgement of this message would promise that something has been stored. */
   #wouldStore(route: Route, message: ApplicationMessage, publisher: Session): boolean {
     if (message.retain) return true
     if (message.qos === 2 && publisher.isStored) return true
-    return message.qos > 0 && this.router.hasStoredReceivers(route)
+    return message.qos > 0 && this.router.countStoredReceivers(route) > 0
   }
 
   // ---- what happens across connections

@@ -188,11 +188,13 @@ export class Router {
     return true
   }
 
-  /** Whether anybody on this route keeps what it is given over a restart. */
-  hasStoredReceivers(route: Route): boolean {
+  /** How many on this route keep what they are given over a restart; a group counts as one. */
+  countStoredReceivers(route: Route): number {
     this.#refresh(route)
-    if (route.receivers.some(({ subscriber }) => subscriber.isStored)) return true
-    return route.groups?.some((group) => group.hasStoredMember) === true
+    let count = 0
+    for (const { subscriber } of route.receivers) if (subscriber.isStored) count++
+    for (const group of route.groups ?? []) if (group.hasStoredMember) count++
+    return count
   }
 
   #refresh(route: Route): void {

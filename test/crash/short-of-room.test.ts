@@ -4,8 +4,10 @@ import assert from 'node:assert/strict'
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import type { RawClient } from '../kit/raw-client.ts'
-import { publish } from '../kit/wire.ts'
+import { createBroker } from 'atollmq'
+import { createMemoryPair, FaultDisk } from 'atollmq/testing'
+import { RawClient } from '../kit/raw-client.ts'
+import { P, publish } from '../kit/wire.ts'
 import { CrashPlace } from './place.ts'
 
 const padding = 'x'.repeat(4000)
@@ -79,4 +81,31 @@ test('a store file that is removed under the broker is written anew, and nothing
   await place.broker.start()
   const { client: back } = await place.client({ clientId: 'absent' })
   assert.deepEqual(await take(back, 'after'), ['before', 'after'])
+})
+
+test('a message for more kept Sessions than there is room for at once is refused, and smaller rounds are served', async () => {
+  const disk = new FaultDisk()
+  const broker = createBroker({ durability: 'fsync', listeners: {} }, { disk })
+  await broker.start()
+  const connect = async (clientId: string): Promise<RawClient> => {
+    const [far, near] = createMemoryPair()
+    broker.accept(far)
+    const client = RawClient.over(near, 5)
+    await client.handshake({ clientId, properties: [[P.sessionExpiryInterval, 1000]] })
+    return client
+  }
+  for (let number = 0; number < 12; number++) {
+    const client = await connect(`kept-${number}`)
+    await client.subscribe(number < 5 ? ['all', 'few'] : ['all'], { qos: 1 })
+    client.destroy()
+  }
+  const publisher = await connect('publisher')
+  const send = (topic: string) => publisher.publish({ topic, payload: 'x', qos: 1 })
+  disk.mostChanges = 10
+  assert.equal(await send('all'), 0x97)
+  assert.equal(await send('few'), 0)
+  disk.mostChanges = Number.POSITIVE_INFINITY
+  assert.equal(await send('all'), 0)
+  publisher.destroy()
+  await broker.stop()
 })
