@@ -8,7 +8,7 @@ import { type TestContext, test } from 'node:test'
 import { createBroker } from 'atollmq'
 import { FaultDisk } from 'atollmq/testing'
 import { RawClient } from '../kit/raw-client.ts'
-import { type ConnectOptions, type Level, P, publish } from '../kit/wire.ts'
+import { type ConnectOptions, type Level, P, puback, publish } from '../kit/wire.ts'
 import { hasImageDevices, ImageDevice, runTool } from './image-device.ts'
 import { CrashPlace } from './place.ts'
 
@@ -157,6 +157,45 @@ if (hasImageDevices()) {
   test('a file system that is frozen: the same with a real disk', async (t) => {
     const { place, device } = onDevice(t, true)
     await meetInProcess(place, { begin: () => device.freeze(), end: () => device.thaw() })
+  })
+
+  test('a client that takes a long queue while the file system freezes waits for it alone', async (t) => {
+    const { place, device } = onDevice(t, true)
+    await place.broker.start()
+    const connect = connectTo(place)
+    const own: ConnectOptions = { ...kept, cleanStart: false }
+    const absent = await connect({ ...own, properties: [...own.properties!, [P.receiveMaximum, 10]] })
+    await absent.subscribe(['kept'], { qos: 1 })
+    absent.destroy()
+    const publisher = await connect()
+    const padding = 'x'.repeat(8000)
+    for (let number = 0; number < 200; number++) {
+      assert.equal(await publisher.publish({ topic: 'kept', payload: `${number} ${padding}`, qos: 1 }), 0)
+    }
+    const reader = await connect()
+    await reader.subscribe(['fleeting'])
+    const back = await connect({ ...own, properties: [...own.properties!, [P.receiveMaximum, 10]] })
+    const numbers: number[] = []
+    const take = async () => {
+      const packet = await back.expect('PUBLISH')
+      numbers.push(Number.parseInt(packet.payload.toString(), 10))
+      back.send(puback({ packetId: packet.packetId! }))
+    }
+    for (let count = 0; count < 20; count++) await take()
+    device.freeze()
+    try {
+      // Others are served while it takes what is in memory, and when there is no more of that.
+      for (let round = 0; round < 100; round++) {
+        while (back.unread.length > 0) await take()
+        await publisher.publish({ topic: 'fleeting', payload: `${round}`, qos: 0 })
+        assert.equal((await reader.expect('PUBLISH')).payload.toString(), `${round}`)
+      }
+      assert.ok(numbers.length < 190, 'all of it was in memory')
+    } finally {
+      device.thaw()
+    }
+    while (numbers.length < 200) await take()
+    assert.deepEqual(numbers, [...numbers.keys()])
   })
 
   test('a device that answers writes with errors: the same with a real disk', async (t) => {
