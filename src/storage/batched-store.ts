@@ -292,7 +292,8 @@ export class BatchedStore implements Store {
   }
 
   hasMessage(messageNumber: number): boolean {
-    return this.#message(messageNumber) !== null
+    const noted = this.#noted(messageNumber)
+    return noted === undefined ? this.#engine.hasMessage(messageNumber) : noted !== null
   }
 
   // ---- durability
@@ -516,12 +517,17 @@ export class BatchedStore implements Store {
   }
 
   #message(messageNumber: number): MessageRecord | null {
+    const noted = this.#noted(messageNumber)
+    return noted === undefined ? this.#engine.message(messageNumber) : noted
+  }
+
+  /** What is not written yet of a message: undefined for nothing. */
+  #noted(messageNumber: number): MessageRecord | null | undefined {
     let noted = this.#forming.message(messageNumber)
     for (let index = this.#ended.length - 1; noted === undefined && index >= 0; index--) {
       noted = this.#ended[index].message(messageNumber)
     }
-    if (noted === undefined) noted = this.#writing?.message(messageNumber)
-    return noted === undefined ? this.#engine.message(messageNumber) : noted
+    return noted === undefined ? this.#writing?.message(messageNumber) : noted
   }
 }
 

@@ -51,6 +51,7 @@ export interface Engine {
   prefetch(sessionNumber: number, fromOrder: number, limit: number, limitBytes: number): Promise<void>
   countDeliveries(sessionNumber: number): number
   hasDelivery(sessionNumber: number, order: number): boolean
+  hasMessage(messageNumber: number): boolean
   message(messageNumber: number): MessageRecord | null
   close(): Promise<void>
 }

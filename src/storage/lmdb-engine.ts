@@ -447,13 +447,17 @@ export class LmdbEngine implements Engine, StoreFile {
     return this.#database.doesExist(asKey(this.#key.delivery(sessionNumber, order)))
   }
 
-  message(messageNumber: number): MessageRecord | null {
+  /** Finds it in place. */
+  hasMessage(messageNumber: number): boolean {
     const access = this.#access
     const isThere = this.#steps?.read(messageNumber) ?? access.get(this.#database, this.#key.message(messageNumber))
-    if (!isThere) return null
+    if (!isThere) return false
     const key = this.#key.message(messageNumber)
-    const { value, valueLength } = access
-    return isIntactAt(key.bytes, 0, key.length, value, valueLength) ? decodeMessageAt(value, valueLength) : null
+    return isIntactAt(key.bytes, 0, key.length, access.value, access.valueLength)
+  }
+
+  message(messageNumber: number): MessageRecord | null {
+    return this.hasMessage(messageNumber) ? decodeMessageAt(this.#access.value, this.#access.valueLength) : null
   }
 
   *references(after: Reference | null): Iterable<Reference> {

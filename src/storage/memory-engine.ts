@@ -124,6 +124,10 @@ export class MemoryEngine implements Engine {
     return this.#deliveries.get(sessionNumber)?.has(order) ?? false
   }
 
+  hasMessage(messageNumber: number): boolean {
+    return this.#messages.has(messageNumber)
+  }
+
   message(messageNumber: number): MessageRecord | null {
     return this.#messages.get(messageNumber) ?? null
   }
