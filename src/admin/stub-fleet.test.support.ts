@@ -43,6 +43,7 @@ export class StubFleet implements Fleet {
       isReady: true,
       problem: null,
       recovery: null,
+      damage: null,
       readySinceMs: 0,
       reason: null,
       lastFailure: null,

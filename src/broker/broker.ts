@@ -27,6 +27,7 @@ import { Pulse } from '../transport/pulse.ts'
 import { Connection } from './connection.ts'
 import { droppedByHook } from './handle-publish.ts'
 import { type ClientInfo, HookRegistry, type MaybePromise, type Message } from './hooks.ts'
+import { LostMessages } from './lost-messages.ts'
 import { MessageVariants } from './message-variants.ts'
 import { TokenBucket } from './token-bucket.ts'
 
@@ -127,6 +128,7 @@ export class Broker {
   readonly #housekeeping: Pulse
   readonly #firstPacketLines: Throttle
   readonly #queueFullLines: Throttle
+  readonly #lostMessages: LostMessages
 
   constructor(options: BrokerOptions) {
     this.limits = options.limits
@@ -137,6 +139,7 @@ export class Broker {
     this.log = options.log
     this.#firstPacketLines = new Throttle(options.clock, logPeriodMs)
     this.#queueFullLines = new Throttle(options.clock, logPeriodMs)
+    this.#lostMessages = new LostMessages(options.log, options.clock)
     this.wheel = new TimerWheel(options.clock)
     this.router = new Router({
       shareStrategy: options.features.shareStrategy,
@@ -162,6 +165,7 @@ export class Broker {
       journal: null,
       orphaned: (orphans) => this.#orphaned(orphans),
       queueFull: (session) => this.#queueFull(session),
+      queueLost: (session, messages) => this.#queueLost(session, messages),
     }
     this.#housekeeping = new Pulse(this.loop, this.clock, housekeepingMs, () => this.#keepHouse())
     this.sessions = new SessionRegistry(this.#context, this.wheel, {
@@ -694,6 +698,11 @@ export class Broker {
     this.log.warn('a queue is full, messages are dropped', { client, policy, queuedMessages, queuedBytes, suppressed })
   }
 
+  #queueLost(session: Session, messages: number): void {
+    this.counters.droppedDamaged += messages
+    this.#lostMessages.note(session.clientId, messages)
+  }
+
   /** Bytes that wait to be written to clients that do not read. */
   get outputBytes(): number {
     let bytes = 0
@@ -720,7 +729,8 @@ export class Broker {
   #keepHouse(): boolean {
     if (this.blocked.size > 0 || this.retained.isExpiring) this.loop.run(() => this.#sweep())
     this.#watchMemory()
-    return this.blocked.size > 0 || this.retained.isExpiring || this.isMemoryHigh
+    const isLossUntold = this.#lostMessages.tell()
+    return isLossUntold || this.blocked.size > 0 || this.retained.isExpiring || this.isMemoryHigh
   }
 
   #sweep(): void {

@@ -111,9 +111,12 @@ async function restoreDeliveries(
   let count = 0
   let from = 0
   for (;;) {
-    const page = store.deliveries(session.storeNumber, from, pageLength, pageBytes)
-    for (const { order, delivery, message } of page) {
+    const pageFrom = from
+    const page = store.deliveries(session.storeNumber, from, pageLength, pageBytes, (order) => {
       from = order + 1
+    })
+    for (const { order, delivery, message } of page) {
+      from = Math.max(from, order + 1)
       const { messageNumber, packetId, isReleased } = delivery
       if (packetId === 0) {
         if (queue === undefined) return count
@@ -129,7 +132,7 @@ async function restoreDeliveries(
       session.restoreInflight(journal.deliveryOf(delivery, order, own), packetId, isReleased)
       count++
     }
-    if (page.length === 0) return count
+    if (from === pageFrom) return count
     if (slices.isOver) await slices.next()
   }
 }

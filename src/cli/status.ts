@@ -35,9 +35,10 @@ export function printInstances(members: readonly MemberStatus[]): void {
       reasonOf(member),
     ]),
   )
-  for (const { name, problem, recovery } of members) {
+  for (const { name, problem, recovery, damage } of members) {
     if (problem !== null) printLine(`${name} IS NOT READY: ${escapeText(problem)}`)
     if (recovery !== null) printLine(`${name}: ${escapeText(recovery)}`)
+    if (damage !== null) printLine(`${name}: ${escapeText(damage)}`)
   }
 }
 

@@ -32,6 +32,8 @@ export interface MemberStatus {
   problem: string | null
   /** That its store was damaged at the start, and what was rescued and lost, for people; null when it was whole. */
   recovery: string | null
+  /** That its store has turned out to be damaged since the start, and what to do, for people; null while nothing is known of it. */
+  damage: string | null
   /** Milliseconds since the epoch; null while it is not ready. */
   readySinceMs: number | null
   /** Why it has failed or backs off, for people; null in every other phase. */

@@ -12,10 +12,17 @@ export interface Observation {
   /** See `MemberStatus`. */
   problem: string | null
   recovery: string | null
+  damage: string | null
 }
 
 /** Of an instance of which nothing was heard yet. */
-export const nothingSeen: Observation = { listeners: [], connections: 0, problem: null, recovery: null }
+export const nothingSeen: Observation = {
+  listeners: [],
+  connections: 0,
+  problem: null,
+  recovery: null,
+  damage: null,
+}
 
 /** A Network Connection that a listener outside the host has accepted and of which nobody has read yet. */
 export interface AcceptedConnection {

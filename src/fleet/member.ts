@@ -78,7 +78,7 @@ export class Member {
   status(): MemberStatus {
     const { isolation, start } = this.#config
     const listeners = this.#listeners()
-    const { problem, recovery } = this.phase === 'ready' ? (this.#host?.observe() ?? nothingSeen) : nothingSeen
+    const { problem, recovery, damage } = this.phase === 'ready' ? (this.#host?.observe() ?? nothingSeen) : nothingSeen
     return {
       name: this.name,
       phase: this.phase,
@@ -91,6 +91,7 @@ export class Member {
       isReady: this.phase === 'ready' && problem === null,
       problem,
       recovery,
+      damage,
       readySinceMs: this.#readySinceMs,
       reason: isInTrouble(this.phase) ? this.#reason : null,
       lastFailure: this.#reason,

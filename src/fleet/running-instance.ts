@@ -146,8 +146,8 @@ class LockedInstance implements RunningInstance {
       phase,
       connections,
     }))
-    const { broker, problem, recovery } = this.#instance
-    return { listeners, connections: broker.connections.size, problem, recovery }
+    const { broker, problem, recovery, damage } = this.#instance
+    return { listeners, connections: broker.connections.size, problem, recovery, damage }
   }
 
   reopenLog(): void {

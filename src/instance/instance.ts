@@ -150,6 +150,17 @@ export class Instance {
     }`
   }
 
+  /** That its store has turned out to be damaged since the start, and what to do, for people; null while nothing is known of it. */
+  get damage(): string | null {
+    if (this.#store?.isDamaged !== true) return null
+    const { droppedDamaged } = this.broker.counters
+    const what = droppedDamaged === 0 ? 'records' : `${droppedDamaged} messages that waited for clients`
+    return (
+      `THE STORE IS DAMAGED: ${what} cannot be read; atoll store verify -i ${this.name} tells what is wrong; ` +
+      `atoll instance restart ${this.name} sets the file aside and brings over what can be read`
+    )
+  }
+
   get listeners(): readonly ManagedListener[] {
     return [...this.#listeners.values()]
   }
@@ -212,6 +223,8 @@ export class Instance {
     const startedAtMs = clock.monotonicMs()
     const report = await restore(this.broker, store, signal)
     log.info('state restored', { ...report, durability, ms: Math.round(clock.monotonicMs() - startedAtMs) })
+    if (store.isDamaged)
+      log.error('THE STORE IS DAMAGED: some of it cannot be read; a restart checks it and rescues what it can')
   }
 
   get #diskLimits() {

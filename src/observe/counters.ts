@@ -37,6 +37,8 @@ export class Counters {
   droppedTooLarge = 0
   droppedByHook = 0
   droppedDenied = 0
+  /** Lost in the store, as their records are damaged. */
+  droppedDamaged = 0
 
   get dropped(): number {
     return (
@@ -46,7 +48,8 @@ export class Counters {
       this.droppedQueueAge +
       this.droppedTooLarge +
       this.droppedByHook +
-      this.droppedDenied
+      this.droppedDenied +
+      this.droppedDamaged
     )
   }
 }

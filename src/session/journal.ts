@@ -13,6 +13,15 @@ export interface DurableWaiter {
   durable(batch: number): boolean
 }
 
+/** Messages of a queue as they are read back. */
+export interface QueuePage {
+  readonly deliveries: readonly Delivery[]
+  /** How many between them are damaged. */
+  readonly lost: number
+  /** Where the next page begins; where this one does when there is nothing more. */
+  readonly nextOrder: number
+}
+
 export interface JournalOptions {
   /** What the store holds already; see `DeliveryTally`. */
   references: Map<number, number>
@@ -210,24 +219,35 @@ export class Journal {
     fromOrder: number,
     limit: number,
     limitBytes: number,
-    take: (page: readonly Delivery[]) => void,
+    take: (page: QueuePage) => void,
   ): void {
     void this.#store.prefetch(session.storeNumber, fromOrder, limit, limitBytes).then((isOpen) => {
       if (isOpen) this.#enter(() => take(this.#queued(session, fromOrder, limit, limitBytes)))
     })
   }
 
-  #queued(session: Session, fromOrder: number, limit: number, limitBytes: number): Delivery[] {
+  #queued(session: Session, fromOrder: number, limit: number, limitBytes: number): QueuePage {
     const deliveries: Delivery[] = []
-    const page = this.#store.deliveries(session.storeNumber, fromOrder, limit, limitBytes)
+    let lost = 0
+    let nextOrder = fromOrder
+    const page = this.#store.deliveries(session.storeNumber, fromOrder, limit, limitBytes, (order) => {
+      lost++
+      nextOrder = order + 1
+    })
     const nowMs = { wall: this.#clock.wallMs(), monotonic: this.#clock.monotonicMs() }
     for (const { order, delivery, message } of page) {
       if (message === null) continue
       const own = this.messageOf(message, nowMs)
       own.storeNumber = delivery.messageNumber
       deliveries.push(this.deliveryOf(delivery, order, own))
+      nextOrder = Math.max(nextOrder, order + 1)
     }
-    return deliveries
+    return { deliveries, lost, nextOrder }
+  }
+
+  /** The store does not hold what it should: the next start checks it. */
+  damaged(): void {
+    this.#store.isDamaged = true
   }
 
   deliveryOf(record: DeliveryRecord, order: number, message: ApplicationMessage): Delivery {

@@ -54,6 +54,7 @@ async function setUp(limits: Partial<SessionContext['limits']> = {}, memoryLimit
   const clock = new ManualClock()
   const store: Store = createMemoryStore(clock)
   const orphans: Delivery[] = []
+  const lost: [clientId: string, messages: number][] = []
   const context: SessionContext = {
     limits: {
       queueMessages: 1e9,
@@ -71,6 +72,7 @@ async function setUp(limits: Partial<SessionContext['limits']> = {}, memoryLimit
     journal: null,
     orphaned: (found) => void orphans.push(...found),
     queueFull: () => void context.counters.droppedQueueFull++,
+    queueLost: (session, messages) => void lost.push([session.clientId, messages]),
   }
   const group = new ShareGroup('workers', 'jobs')
   const journal = new Journal(store, clock, {
@@ -105,7 +107,7 @@ async function setUp(limits: Partial<SessionContext['limits']> = {}, memoryLimit
     session.detach()
     return got
   }
-  return { clock, store, context, registry, orphans, group, journal, create, messageOf, fill, read }
+  return { clock, store, context, registry, orphans, lost, group, journal, create, messageOf, fill, read }
 }
 
 const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => `${from + index}`)
@@ -157,6 +159,44 @@ test('what comes while the queue is being read, written or not, stays in order',
   }
   assert.deepEqual(got, numbers(1, 8000))
   session.detach()
+})
+
+test('what the store has lost of a queue is told and counted, and the rest comes', async () => {
+  const { store, context, lost, create, fill, read } = await setUp()
+  const session = create('a')
+  fill(session, 1, 20_000)
+  await store.flush()
+  assert.equal(store.isDamaged, false)
+  for (const { delivery } of store.deliveries(session.storeNumber, 10_000, 3)) {
+    store.deleteMessage(delivery.messageNumber)
+  }
+  for (const order of [15_000, 15_001]) store.deleteDelivery(session.storeNumber, order)
+  const isLost = (order: number) => [10_000, 10_001, 10_002, 15_000, 15_001].includes(order)
+  assert.deepEqual(
+    await read(session),
+    numbers(1, 20_000).filter((order) => !isLost(Number(order))),
+  )
+  assert.deepEqual(lost, [
+    ['a', 3],
+    ['a', 2],
+  ])
+  assert.equal(store.isDamaged, true)
+  assert.deepEqual([session.queuedMessages, context.queues.messages, context.queues.bytes], [0, 0, 0])
+})
+
+test('a queue of which everything is lost ends, and what comes after it comes', async () => {
+  const { store, lost, create, fill, read } = await setUp({}, 0)
+  const session = create('a')
+  fill(session, 1, 3000)
+  await store.flush()
+  for (const { delivery } of store.deliveries(session.storeNumber, 0, 3000)) store.deleteMessage(delivery.messageNumber)
+  assert.deepEqual(await read(session), [])
+  assert.equal(
+    lost.reduce((sum, [, messages]) => sum + messages, 0),
+    3000,
+  )
+  fill(session, 3001, 3100)
+  assert.deepEqual(await read(session), numbers(3001, 3100))
 })
 
 test('over the memory that all queues have together even the first message waits in the store', async () => {

@@ -1,7 +1,7 @@
 // The messages that wait for one client, oldest first: the first of them in memory, the rest, when they are many, in the
 // store only, from where they come back in pages, which takes a while. Limits and policies are its Session's business.
 import { Deque } from '../base/deque.ts'
-import type { Journal } from './journal.ts'
+import type { Journal, QueuePage } from './journal.ts'
 import type { Delivery, Session } from './session.ts'
 
 /** Of all queues of an instance together. */
@@ -43,6 +43,8 @@ export class Queue {
   #storedMessages = 0
   #storedBytes = 0
   #storedFrom = 0
+  /** Of those in the store: how many have been told as lost. */
+  #lostMessages = 0
   /** A page is on its way from the store. */
   #isFetching = false
 
@@ -128,22 +130,31 @@ export class Queue {
     return this.#account.memoryBytes >= this.#account.memoryLimitBytes
   }
 
-  #take(page: readonly Delivery[]): void {
+  #take({ deliveries, lost, nextOrder }: QueuePage): void {
     let bytes = 0
-    for (const delivery of page) {
+    for (const delivery of deliveries) {
       this.#first.push(delivery)
       bytes += queuedSizeOf(delivery)
     }
-    this.#storedMessages -= page.length
+    this.#storedMessages -= deliveries.length
     this.#storedBytes -= bytes
     this.#memoryBytes += bytes
     this.#account.memoryBytes += bytes
-    if (page.length > 0) this.#storedFrom = page[page.length - 1].order + 1
+    this.#tellLost(lost)
+    if (nextOrder > this.#storedFrom) this.#storedFrom = nextOrder
     else this.#giveUpTheRest()
+  }
+
+  #tellLost(messages: number): void {
+    if (messages <= 0) return
+    this.#lostMessages += messages
+    this.#session.queueLost(messages)
   }
 
   /** The store has no more of what it should have: it was damaged. */
   #giveUpTheRest(): void {
+    this.#tellLost(this.#storedMessages - this.#lostMessages)
+    this.#lostMessages = 0
     this.#account.messages -= this.#storedMessages
     this.#account.bytes -= this.#storedBytes
     this.#storedMessages = 0

@@ -79,6 +79,8 @@ export interface SessionContext {
   orphaned(orphans: readonly Delivery[]): void
   /** A message for the Session is dropped because its queue is full. */
   queueFull(session: Session): void
+  /** Messages in the queue of the Session cannot be read back. */
+  queueLost(session: Session, messages: number): void
 }
 
 export interface Will {
@@ -433,6 +435,12 @@ export class Session implements Subscriber, DurableWaiter {
     this.#dropStale()
     this.#makeRoom(0, 0)
     this.pump()
+  }
+
+  /** The store cannot give so many messages of the queue. */
+  queueLost(messages: number): void {
+    this.#journal?.damaged()
+    this.#context.queueLost(this, messages)
   }
 
   #queueFull(): void {

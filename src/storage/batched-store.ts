@@ -142,6 +142,14 @@ export class BatchedStore implements Store {
     return bytes
   }
 
+  get isDamaged(): boolean {
+    return this.#engine.isDamaged
+  }
+
+  set isDamaged(isDamaged: boolean) {
+    this.#engine.isDamaged = isDamaged
+  }
+
   get batch(): BatchNumber {
     return this.#forming.number
   }
@@ -237,14 +245,19 @@ export class BatchedStore implements Store {
     fromOrder: number,
     limit: number,
     limitBytes = Number.POSITIVE_INFINITY,
+    onLost?: (order: number) => void,
   ): readonly StoredDelivery[] {
     const found: StoredDelivery[] = []
     let room = limit > 0 ? limitBytes : 0
-    const take = (order: number, delivery: DeliveryRecord) => {
-      const message = delivery.isReleased ? null : this.#message(delivery.messageNumber)
-      if (message === null && !delivery.isReleased) return
-      found.push({ order, delivery, message })
-      room = found.length === limit ? 0 : room - (message?.packet.length ?? 0)
+    let left = limit
+    const take = (order: number, delivery: DeliveryRecord | null) => {
+      const message = delivery === null || delivery.isReleased ? null : this.#message(delivery.messageNumber)
+      if (delivery !== null && (message !== null || delivery.isReleased)) found.push({ order, delivery, message })
+      else {
+        this.#engine.isDamaged = true
+        onLost?.(order)
+      }
+      room = --left === 0 ? 0 : room - (message?.packet.length ?? 0)
     }
     const waiting = this.#waitingDeliveries(sessionNumber, fromOrder)
     const added: number[] = []

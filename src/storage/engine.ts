@@ -35,13 +35,15 @@ export interface Engine {
   readonly hasLeftovers: boolean
   readonly nextSessionNumber: number
   readonly nextMessageNumber: number
+  /** Something that was read cannot be right: the next opening looks at all of it. Whoever finds that says so here. */
+  isDamaged: boolean
   // What follows is to be read to its end or returned from within one turn. It comes in the order of its keys.
   /** Those with larger numbers than `after`. */
   sessions(after?: number): Iterable<StoredSession>
   /** Those behind the topic `after`, all without it; the order of topics is the engine's own. */
   retained(after?: string): Iterable<{ topic: string; message: MessageRecord }>
-  /** Deliveries of one Session in order. */
-  deliveries(sessionNumber: number, fromOrder: number): Iterable<readonly [order: number, delivery: DeliveryRecord]>
+  /** Deliveries of one Session in order; null for one that is damaged. Ends early where nothing can be read on. */
+  deliveries(sessionNumber: number, fromOrder: number): Iterable<readonly [order: number, DeliveryRecord | null]>
   /** All deliveries behind `after`, by Session. */
   references(after: Reference | null): Iterable<Reference>
   /** Those larger than `after`. */

@@ -99,6 +99,7 @@ export class LmdbEngine implements Engine, StoreFile {
   readonly nextMessageNumber: number
   readonly path: string
   mostChanges = Number.POSITIVE_INFINITY
+  isDamaged = false
   readonly #isSynced: boolean
   readonly #encoder = new RecordEncoder()
   readonly #access = new RecordAccess()
@@ -154,9 +155,9 @@ export class LmdbEngine implements Engine, StoreFile {
     return this.#space.freeBytes
   }
 
-  /** Whether what was written last is known to be in the file of that name. */
+  /** Whether what was written last is known to be in the file of that name, and nothing is known to be wrong with it. */
   get isSound(): boolean {
-    return !this.#isSuspect && this.#space.fileState === 'own'
+    return !this.isDamaged && !this.#isSuspect && this.#space.fileState === 'own'
   }
 
   async look(): Promise<void> {
@@ -377,7 +378,7 @@ export class LmdbEngine implements Engine, StoreFile {
     for (const [key, value] of this.#records(recordKind.retained, start)) yield decodeRetained(key, value)
   }
 
-  *deliveries(sessionNumber: number, fromOrder: number): Iterable<readonly [number, DeliveryRecord]> {
+  *deliveries(sessionNumber: number, fromOrder: number): Iterable<readonly [number, DeliveryRecord | null]> {
     if (this.#leftovers.has(sessionNumber)) return
     this.#database.resetReadTxn()
     const start = Buffer.from(this.#key.delivery(sessionNumber, fromOrder).bytes)
@@ -387,10 +388,14 @@ export class LmdbEngine implements Engine, StoreFile {
     const steps = new MessageSteps(this.#database, access)
     this.#steps = steps
     try {
-      while (access.next(entries)) {
+      for (let previous = fromOrder - 1; this.#step(entries); ) {
         const { keys, keyStart, value } = access
-        if (!isIntactAt(keys, keyStart, access.keyEnd, value, access.valueLength)) continue
-        yield [orderOf(keys, keyStart), decodeDelivery(value)]
+        // The key of one that is damaged says nothing: their order has hardly any gaps.
+        if (!isIntactAt(keys, keyStart, access.keyEnd, value, access.valueLength)) yield [++previous, null]
+        else if (orderOf(keys, keyStart) > previous && isOfSession(start, keys, keyStart)) {
+          previous = orderOf(keys, keyStart)
+          yield [previous, decodeDelivery(value)]
+        } else this.isDamaged = true
       }
     } finally {
       steps.close()
@@ -399,8 +404,19 @@ export class LmdbEngine implements Engine, StoreFile {
     }
   }
 
+  /** The next record in place. @returns false after the last, and where a damaged page lets nobody go on */
+  #step(entries: Iterator<unknown>): boolean {
+    try {
+      return this.#access.next(entries)
+    } catch {
+      this.isDamaged = true
+      return false
+    }
+  }
+
   prefetch(sessionNumber: number, fromOrder: number, limit: number, limitBytes: number): Promise<void> {
-    return this.#track(this.#prefetch(sessionNumber, fromOrder, limit, limitBytes))
+    // What cannot be read is for `deliveries` to find.
+    return this.#track(this.#prefetch(sessionNumber, fromOrder, limit, limitBytes).catch(() => {}))
   }
 
   /** A thread touches the pages, and the table of readers in the lock file, which a frozen disk lets nobody write to. */
@@ -449,15 +465,31 @@ export class LmdbEngine implements Engine, StoreFile {
 
   /** Finds it in place. */
   hasMessage(messageNumber: number): boolean {
-    const access = this.#access
-    const isThere = this.#steps?.read(messageNumber) ?? access.get(this.#database, this.#key.message(messageNumber))
-    if (!isThere) return false
+    if (!this.#findMessage(messageNumber)) return false
     const key = this.#key.message(messageNumber)
-    return isIntactAt(key.bytes, 0, key.length, access.value, access.valueLength)
+    const { value, valueLength } = this.#access
+    const isWhole = isIntactAt(key.bytes, 0, key.length, value, valueLength)
+    if (!isWhole) this.isDamaged = true
+    return isWhole
   }
 
   message(messageNumber: number): MessageRecord | null {
     return this.hasMessage(messageNumber) ? decodeMessageAt(this.#access.value, this.#access.valueLength) : null
+  }
+
+  #findMessage(messageNumber: number): boolean {
+    for (;;) {
+      const steps = this.#steps
+      try {
+        return steps?.read(messageNumber) ?? this.#access.get(this.#database, this.#key.message(messageNumber))
+      } catch {
+        // A damaged page; after it this transaction reads nothing any more. There may be another way to the message.
+        this.isDamaged = true
+        this.#database.resetReadTxn()
+        this.#steps = null
+        if (steps === null) return false
+      }
+    }
   }
 
   *references(after: Reference | null): Iterable<Reference> {
@@ -465,6 +497,10 @@ export class LmdbEngine implements Engine, StoreFile {
     const { start, end } = rangeOf(recordKind.delivery)
     const from = after === null ? start : Buffer.from(this.#key.delivery(after.sessionNumber, after.order + 1).bytes)
     for (const { key, value } of this.#database.getRange({ start: from, end })) {
+      if (value.length < shortestDeliveryBytes) {
+        this.isDamaged = true
+        continue
+      }
       const messageNumber = referenceOf(value)
       const queuedBytes = queuedBytesOf(value) ?? this.#packetBytes(messageNumber)
       yield { messageNumber, sessionNumber: sessionNumberOf(key), order: orderOf(key), queuedBytes }
@@ -620,6 +656,7 @@ export class LmdbEngine implements Engine, StoreFile {
       const key = entry.key
       const value = entry.value
       if (isIntact(key, value)) yield [key, value]
+      else this.isDamaged = true
     }
   }
 
@@ -687,6 +724,12 @@ function ofSession(kind: RecordKind, sessionNumber: number): Buffer {
   const key = Buffer.alloc(7, kind)
   key.writeUIntBE(sessionNumber, 1, 6)
   return key
+}
+
+/** @param key of another record of the same kind and Session */
+function isOfSession(key: Buffer, keys: Buffer, keyStart: number): boolean {
+  for (let index = 0; index < 7; index++) if (keys[keyStart + index] !== key[index]) return false
+  return true
 }
 
 function afterSession(kind: RecordKind, sessionNumber: number): Buffer {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
+  closeSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -13,6 +14,7 @@ import {
   rmSync,
   statSync,
   truncateSync,
+  utimesSync,
   writeFileSync,
   writeSync,
 } from 'node:fs'
@@ -26,7 +28,7 @@ import { createSystemClock, ManualClock } from '../base/clock.ts'
 import { openEnvironment } from './lmdb-engine.ts'
 import { LmdbFile } from './lmdb-file.ts'
 import { openLmdbStore } from './lmdb-store.ts'
-import { formatVersion, RecordEncoder, recordKind } from './record-codec.ts'
+import { formatVersion, NumberKey, RecordEncoder, recordKind } from './record-codec.ts'
 import type { Store } from './store.ts'
 import { deliveryRecord, messageRecord, sessionRecord, testStore } from './store-contract.test.support.ts'
 
@@ -78,6 +80,66 @@ async function fill(directory: string): Promise<void> {
   await store.close()
 }
 
+function deliveryKey(session: number, order: number): Buffer {
+  const { bytes, length } = new NumberKey().delivery(session, order)
+  return Buffer.from(bytes.subarray(0, length))
+}
+
+const queueLength = 3000
+
+/** An open store with a queue of 3000 messages of 100 bytes. */
+async function openWithQueue(directory: string): Promise<{ store: Store; session: number }> {
+  const store = await open(directory)
+  const session = store.nextSessionNumber
+  store.putSession(sessionRecord(session, { clientId: 'c0' }))
+  for (let order = 1; order <= queueLength; order++) {
+    const message = store.nextMessageNumber
+    store.putMessage(message, messageRecord(`payload ${order} `.padEnd(100, '.')))
+    store.putDelivery(session, order, deliveryRecord(message))
+  }
+  await store.flush()
+  return { store, session }
+}
+
+function fingerprintOf(path: string): object {
+  const { size, mtimeMs, ino } = statSync(path)
+  return { size, mtimeMs, ino }
+}
+
+/** Changes a byte so far behind the beginning of each text that stands in the file once. @returns how many */
+function flip(path: string, texts: readonly Buffer[], offset: number): number {
+  const bytes = readFileSync(path)
+  const file = openSync(path, 'r+')
+  let count = 0
+  for (const text of texts) {
+    const at = bytes.indexOf(text)
+    if (at === -1 || bytes.indexOf(text, at + 1) !== -1) continue
+    writeSync(file, Buffer.of(bytes[at + offset] ^ 0x10), 0, 1, at + offset)
+    count++
+  }
+  closeSync(file)
+  return count
+}
+
+/** All of a queue, page by page, and how many of it were told as lost. */
+function readQueue(store: Store, session: number): { orders: number[]; lost: number } {
+  const orders: number[] = []
+  let lost = 0
+  for (let from = 0, next = 1; from !== next; ) {
+    from = next
+    const page = store.deliveries(session, from, 100, Number.POSITIVE_INFINITY, (order) => {
+      lost++
+      next = order + 1
+    })
+    for (const { order, message } of page) {
+      assert.equal(message?.packet.toString(), `payload ${order} `.padEnd(100, '.'))
+      orders.push(order)
+      next = Math.max(next, order + 1)
+    }
+  }
+  return { orders, lost }
+}
+
 /** Everything that can be read, checked against what `fill` wrote. */
 function countWhole(store: Store): { sessions: number; deliveries: number; retained: number } {
   let sessions = 0
@@ -98,6 +160,63 @@ function countWhole(store: Store): { sessions: number; deliveries: number; retai
   }
   return { sessions, deliveries, retained }
 }
+
+const everySeventh = Array.from({ length: queueLength / 7 }, (_, index) => 7 * index + 1)
+
+for (const [title, textOf, offset] of [
+  ['messages', (_session: number, order: number) => Buffer.from(`payload ${order} `), 40],
+  ['deliveries', (session: number, order: number) => deliveryKey(session, order), 15],
+] as const) {
+  test(`${title} that are damaged while the store is open are told, the rest is read, and the next opening mends it`, () =>
+    withDirectory(async (directory) => {
+      const { store, session } = await openWithQueue(directory)
+      assert.deepEqual([readQueue(store, session).orders.length, store.isDamaged], [queueLength, false])
+      const texts = everySeventh.map((order) => textOf(session, order))
+      const flipped = flip(join(directory, 'store.mdb'), texts, offset)
+      assert.ok(flipped > 400, `${flipped}`)
+      const { orders, lost } = readQueue(store, session)
+      assert.deepEqual([orders.length, lost, store.isDamaged], [queueLength - flipped, flipped, true])
+      await store.close()
+      const next = await open(directory)
+      assert.notEqual(next.recovery, null)
+      assert.equal(next.isDamaged, false)
+      assert.deepEqual(readQueue(next, session), { orders, lost: 0 })
+      await next.close()
+    }))
+}
+
+test('a file that was damaged after it was closed in order, its time of change kept: what is read says so, and the opening after it mends it', () =>
+  withDirectory(async (directory) => {
+    await fill(directory)
+    const path = join(directory, 'store.mdb')
+    const { atime, mtime } = statSync(path)
+    assert.equal(flip(path, [Buffer.from('payload 77')], 9), 1)
+    utimesSync(path, atime, mtime)
+    writeFileSync(join(directory, 'store.closed'), JSON.stringify({ formatVersion, ...fingerprintOf(path) }))
+    const store = await open(directory)
+    assert.deepEqual([store.recovery, store.isDamaged], [null, false])
+    assert.equal(countWhole(store).retained, 499)
+    assert.equal(store.isDamaged, true)
+    await store.close()
+    const next = await open(directory)
+    assert.equal(next.recovery?.lost.retained, 1)
+    assert.equal(countWhole(next).retained, 499)
+    assert.equal(next.isDamaged, false)
+    await next.close()
+  }))
+
+test('keys that are damaged while the store is open bring nothing twice and nothing out of order', () =>
+  withDirectory(async (directory) => {
+    const { store, session } = await openWithQueue(directory)
+    const keys = everySeventh.map((order) => deliveryKey(session, order))
+    const flipped = flip(join(directory, 'store.mdb'), keys, keys[0].length - 2)
+    assert.ok(flipped > 400, `${flipped}`)
+    const { orders } = readQueue(store, session)
+    assert.ok(orders.length > queueLength / 2, `${orders.length}`)
+    assert.ok(orders.every((order, index) => index === 0 || order > orders[index - 1]))
+    assert.equal(store.isDamaged, true)
+    await store.close()
+  }))
 
 test('the directory is made for the owner alone, parents and all', () =>
   withDirectory(async (directory) => {

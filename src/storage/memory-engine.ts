@@ -6,6 +6,7 @@ import type { DeliveryRecord, MessageRecord, SessionRecord, StoredSession, Subsc
 export class MemoryEngine implements Engine {
   readonly hasLeftovers = false
   shortage: string | null = null
+  isDamaged = false
   nextSessionNumber = 1
   nextMessageNumber = 1
   readonly #sessions = new Map<number, SessionRecord>()

@@ -25,13 +25,18 @@ export class MessageSteps {
 
   /** Reads a message in place, its key as well. @returns whether it is there */
   read(messageNumber: number): boolean {
+    // Steps miss what lies behind a damaged key.
+    return this.#stepTo(messageNumber) || this.#access.get(this.#database, this.#key.message(messageNumber))
+  }
+
+  #stepTo(messageNumber: number): boolean {
     const isNear = messageNumber > this.#last && messageNumber - this.#last <= mostSteps
     this.#last = messageNumber
     if (this.#entries !== null && messageNumber > this.#at && messageNumber - this.#at <= mostSteps) {
       while (this.#step()) if (this.#at >= messageNumber) return this.#at === messageNumber
       return false
     }
-    if (!isNear) return this.#access.get(this.#database, this.#key.message(messageNumber))
+    if (!isNear) return false
     this.close()
     const start = Buffer.from(this.#key.message(messageNumber).bytes.subarray(0, this.#key.length))
     this.#entries = this.#database.getRange({ start, end })[Symbol.iterator]()

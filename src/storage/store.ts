@@ -131,6 +131,8 @@ export interface Store {
   readonly pendingBytes: number
   /** What was found damaged when the store was opened, and what became of it; null when all was well. */
   readonly recovery: RecoveryReport | null
+  /** Something that was read since cannot be right: the next opening checks the whole store. Whoever finds that says so here. */
+  isDamaged: boolean
   /** For tools; null where nothing is on disk. */
   readonly file: StoreFile | null
 
@@ -177,9 +179,16 @@ export interface Store {
   tallyDeliveries(slices?: Slices): Promise<DeliveryTally>
 
   // ---- reading back, at any time: what was noted counts at once
-  /** Deliveries of a Session from `fromOrder` on, with their messages; null for one that is released. One that is not released and
-   *  whose message is gone is left out. Ends after `limit` of them, or when their packets have come to `limitBytes`. */
-  deliveries(sessionNumber: number, fromOrder: number, limit: number, limitBytes?: number): readonly StoredDelivery[]
+  /** Deliveries of a Session from `fromOrder` on, with their messages; null for one that is released. One that is damaged, or is not
+   *  released and has lost its message, is left out, and `onLost` called with its order. Ends after `limit` of them all, or when
+   *  their packets have come to `limitBytes`. */
+  deliveries(
+    sessionNumber: number,
+    fromOrder: number,
+    limit: number,
+    limitBytes?: number,
+    onLost?: (order: number) => void,
+  ): readonly StoredDelivery[]
   /** Before `deliveries` is called with the same values: resolves when the disk has given what that reads, so that neither one
    *  that is slow nor one that hangs holds up the loop; with false when the store was closed meanwhile. */
   prefetch(sessionNumber: number, fromOrder: number, limit: number, limitBytes: number): Promise<boolean>

@@ -47,6 +47,10 @@ export const instanceVerbs = [
             .string()
             .nullable()
             .meta({ description: 'What became of a store that was damaged at the start; null for a whole one.' }),
+          damage: z
+            .string()
+            .nullable()
+            .meta({ description: 'That records turned out to be damaged since the start; null while none did.' }),
         })
         .nullable()
         .meta({ description: 'null where nothing is kept.' }),
@@ -79,6 +83,7 @@ export const instanceVerbs = [
                 fileBytes: store.file?.fileBytes ?? null,
                 freeBytes: store.file?.freeBytes ?? null,
                 recovery: instance.recovery,
+                damage: instance.damage,
               },
       }
     },
@@ -152,6 +157,7 @@ function storeGauges({ store }: Instance): Record<string, number> {
   if (store === null) return {}
   const gauges: Record<string, number> = {
     storeProblem: store.problem === null ? 0 : 1,
+    storeDamaged: store.isDamaged ? 1 : 0,
     storePendingBytes: store.pendingBytes,
   }
   if (store.file !== null) gauges.storeFileBytes = store.file.fileBytes
