@@ -20,6 +20,7 @@
 import { chmodSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { open as openFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { open } from 'lmdb'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
@@ -112,10 +113,13 @@ export class LmdbEngine implements Engine, StoreFile {
   #probe: WriteProbe
   #database: Database
   #isSuspect = false
+  #isClosed = false
   #isOlderFormat = false
   /** Tools that read the file for longer than a turn. */
   readonly #readings = new Set<Promise<unknown>>()
   #endOfReadings = new AbortController()
+  /** While the environment is closed to be opened anew: those who wait to read it. null while it is open. */
+  #readers: (() => void)[] | null = null
 
   /** Opens the environment at `path`, which is whole or not there. */
   constructor(path: string, { isSynced, limits, clock, freeSpaceOf }: LmdbEngineOptions) {
@@ -320,15 +324,14 @@ export class LmdbEngine implements Engine, StoreFile {
       // Its own folder alone: what holds that may be a disk that is away.
       if (!existsSync(directory)) mkdirSync(directory, { mode: 0o700 })
       rmSync(part, { force: true })
-      await this.#endReadings()
       await this.#database.backup(part, true)
       chmodSync(part, 0o600)
       await flushFile(part)
       renameSync(part, this.path)
       if (this.#isSynced) for (const made of [directory, dirname(directory)]) await flushFile(made)
+      await this.#closeForAnother()
       rmSync(`${this.path}-lock`, { force: true })
-      await this.#database.close()
-      this.#database = openEnvironment(this.path, this.#isSynced, this.#access)
+      this.#openAnother()
       this.#probe.close()
       this.#probe = new WriteProbe(`${this.path}.probe`, this.#clock)
       this.#space.adopt()
@@ -414,9 +417,12 @@ export class LmdbEngine implements Engine, StoreFile {
     }
   }
 
-  prefetch(sessionNumber: number, fromOrder: number, limit: number, limitBytes: number): Promise<void> {
-    // What cannot be read is for `deliveries` to find.
-    return this.#track(this.#prefetch(sessionNumber, fromOrder, limit, limitBytes).catch(() => {}))
+  async prefetch(sessionNumber: number, fromOrder: number, limit: number, limitBytes: number): Promise<void> {
+    try {
+      await this.#whenOpen(() => this.#prefetch(sessionNumber, fromOrder, limit, limitBytes))
+    } catch {
+      // What cannot be read is for `deliveries` to find.
+    }
   }
 
   /** A thread touches the pages, and the table of readers in the lock file, which a frozen disk lets nobody write to. */
@@ -520,19 +526,23 @@ export class LmdbEngine implements Engine, StoreFile {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
+    this.#letRead()
     await this.#endReadings()
     await this.#database.close()
     this.#probe.close()
   }
 
   hold<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
-    this.#database.resetReadTxn()
-    const transaction = this.#database.useReadTransaction()
-    return this.#track(work(this.#endOfReadings.signal).finally(() => transaction.done()))
+    return this.#whenOpen(() => {
+      this.#database.resetReadTxn()
+      const transaction = this.#database.useReadTransaction()
+      return work(this.#endOfReadings.signal).finally(() => transaction.done())
+    })
   }
 
   copy(path: string): Promise<void> {
-    return this.#track(this.#database.backup(path, true))
+    return this.#whenOpen(() => this.#database.backup(path, true))
   }
 
   *recordsAfter(key: Buffer): Iterable<RawRecord> {
@@ -543,18 +553,47 @@ export class LmdbEngine implements Engine, StoreFile {
     }
   }
 
-  #track<Result>(reading: Promise<Result>): Promise<Result> {
-    this.#readings.add(reading)
-    const forget = () => void this.#readings.delete(reading)
-    reading.then(forget, forget)
-    return reading
-  }
-
   /** The environment must not be closed under a transaction. */
   async #endReadings(): Promise<void> {
-    this.#endOfReadings.abort(new OperatorError('store-closed', 'the store was closed meanwhile'))
+    this.#endOfReadings.abort(closedMeanwhile())
     await Promise.allSettled(this.#readings)
     this.#endOfReadings = new AbortController()
+  }
+
+  /** From now until `#openAnother` nobody reads: what reads a closed environment ends the process, or finds nothing. */
+  async #closeForAnother(): Promise<void> {
+    this.#readers ??= []
+    await this.#endReadings()
+    // Who has just had a page fetched reads it first.
+    await nextTurn()
+    await this.#database.close()
+  }
+
+  #openAnother(): void {
+    this.#database = openEnvironment(this.path, this.#isSynced, this.#access)
+    this.#letRead()
+  }
+
+  #letRead(): void {
+    const readers = this.#readers ?? []
+    this.#readers = null
+    for (const read of readers) read()
+  }
+
+  /** Begins to read when the environment is not being exchanged. @throws (rejects) OperatorError when the store was closed meanwhile */
+  async #whenOpen<Result>(read: () => Promise<Result>): Promise<Result> {
+    while (this.#readers !== null) {
+      const readers = this.#readers
+      await new Promise<void>((resolve) => readers.push(resolve))
+    }
+    if (this.#isClosed) throw closedMeanwhile()
+    const reading = read()
+    this.#readings.add(reading)
+    try {
+      return await reading
+    } finally {
+      this.#readings.delete(reading)
+    }
   }
 
   #writeChanges(batch: Changes, leftovers: number, removed: number[], left: number[]): void {
@@ -668,10 +707,9 @@ export class LmdbEngine implements Engine, StoreFile {
     try {
       this.#database.transactionSync(() => {})
     } catch {
-      await this.#endReadings()
-      await this.#database.close()
+      await this.#closeForAnother()
       try {
-        this.#database = openEnvironment(this.path, this.#isSynced, this.#access)
+        this.#openAnother()
         // LMDB has undone the head of the file in memory alone. Were the one that failed on the disk all the same, a power cut
         // would find it leading to pages that the next try writes over.
         if (this.#isSynced) await flushFile(this.path)
@@ -706,6 +744,10 @@ export class LmdbEngine implements Engine, StoreFile {
       cause: cause ?? undefined,
     })
   }
+}
+
+function closedMeanwhile(): OperatorError {
+  return new OperatorError('store-closed', 'the store was closed meanwhile')
 }
 
 /** A directory too. */

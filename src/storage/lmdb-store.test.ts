@@ -808,6 +808,43 @@ test('a file that was removed under the store is written anew, with all that was
     await store.close()
   }))
 
+test('queues are read on while the file is written anew', () =>
+  withDirectory(async (directory) => {
+    const store = await open(directory)
+    const session = store.nextSessionNumber
+    const count = 2000
+    store.putSession(sessionRecord(session))
+    for (let order = 1; order <= count; order++) {
+      store.putMessage(order, messageRecord(Buffer.alloc(1000, order)))
+      store.putDelivery(session, order, deliveryRecord(order))
+    }
+    await store.flush()
+    let isOver = false
+    const readOn = async () => {
+      for (let from = 1; !isOver; from = (from + 10) % count) {
+        assert.ok(await store.prefetch(session, from, 5, 1_000_000))
+        const orders = store.deliveries(session, from, 5).map(({ order }) => order)
+        const left = Math.min(5, count + 1 - from)
+        assert.deepEqual(
+          orders,
+          Array.from({ length: left }, (_, index) => from + index),
+        )
+      }
+    }
+    const readers = Promise.all([readOn(), readOn(), readOn()])
+    for (let time = 0; time < 5; time++) {
+      rmSync(join(directory, 'store.mdb'))
+      do {
+        clock.advance(1000)
+        store.putRetained('t', messageRecord(`payload ${time}`))
+        await Promise.race([store.flush(), readers])
+      } while (!existsSync(join(directory, 'store.mdb')))
+    }
+    isOver = true
+    await readers
+    await store.close()
+  }))
+
 test('without the folder above its own the store fails, and goes on when the folder is back', () =>
   withDirectory(async (directory) => {
     const time = new ManualClock()
