@@ -406,7 +406,8 @@ export class BatchedStore implements Store {
         this.#writing = batch
         this.#write(batch)
       }
-    } while (this.#writing === null && this.#ended.length > 0)
+      // One with nothing to write has no end of a write that would begin the next.
+    } while (this.#writing === null && (this.#ended.length > 0 || this.#forming.isTouched))
     return done
   }
 

@@ -133,6 +133,41 @@ test('where there is no room for more at once, a batch ends between two changes,
   assert.deepEqual([...createFaultStore(disk, { durability: 'fsync', clock: new ManualClock() }).sessions()], [])
 })
 
+test('a batch that has ended with nothing left of it holds up none behind it', async () => {
+  const disk = new FaultDisk()
+  disk.mostChanges = 2
+  const store = createFaultStore(disk, { durability: 'fsync', clock: new ManualClock() })
+  const named: number[] = []
+  store.onDurable = (batch) => named.push(batch)
+  const passing = () => {
+    const message = store.nextMessageNumber
+    store.putMessage(message, messageRecord('x'))
+    store.deleteMessage(message)
+    store.splitBatch()
+  }
+  // The first number that is given out is noted.
+  passing()
+  await settle()
+  assert.deepEqual(named, [1])
+  passing()
+  store.putRetained('1', messageRecord('1'))
+  await settle()
+  assert.deepEqual(named.splice(0), [1, 2, 3], 'within a turn')
+  disk.hold()
+  store.putRetained('2', messageRecord('2'))
+  await settle()
+  passing()
+  store.putRetained('3', messageRecord('3'))
+  disk.release()
+  await settle()
+  assert.deepEqual(named.splice(0), [5, 6], 'while another is written')
+  passing()
+  passing()
+  await settle()
+  assert.deepEqual(named, [8], 'nothing but such')
+  await store.close()
+})
+
 test('what an end in the middle of several batches leaves is the oldest of them', async () => {
   const disk = new FaultDisk()
   disk.mostChanges = 1
