@@ -334,7 +334,9 @@ export class LmdbEngine implements Engine, StoreFile {
       this.#openAnother()
       this.#probe.close()
       this.#probe = new WriteProbe(`${this.path}.probe`, this.#clock)
+      // At once: if it were gone again by the next look, nobody would know that it had been there.
       this.#space.adopt()
+      await this.#space.look()
     } catch (error) {
       throw new OperatorError('store-gone', 'the store cannot be written: its file was removed', {
         place: { file: this.path },
