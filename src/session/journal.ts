@@ -22,6 +22,12 @@ export interface QueuePage {
   readonly nextOrder: number
 }
 
+/** A page ends when it has so many messages, or so many bytes of them. */
+export interface PageLimits {
+  readonly messages: number
+  readonly bytes: number
+}
+
 export interface JournalOptions {
   /** What the store holds already; see `DeliveryTally`. */
   references: Map<number, number>
@@ -213,16 +219,18 @@ export class Journal {
     }
   }
 
-  /** Reads messages back that wait in the queue of a Session, from `fromOrder` on, without holding up the loop for the disk. */
+  /**
+   * Reads messages back that wait in the queue of a Session, from `fromOrder` on, without holding up the loop for the disk.
+   * @param take reads a page when it can be had: the one that was asked for, or a smaller one
+   */
   fetchQueued(
     session: Session,
     fromOrder: number,
-    limit: number,
-    limitBytes: number,
-    take: (page: QueuePage) => void,
+    page: PageLimits,
+    take: (read: (page: PageLimits) => QueuePage) => void,
   ): void {
-    void this.#store.prefetch(session.storeNumber, fromOrder, limit, limitBytes).then((isOpen) => {
-      if (isOpen) this.#enter(() => take(this.#queued(session, fromOrder, limit, limitBytes)))
+    void this.#store.prefetch(session.storeNumber, fromOrder, page.messages, page.bytes).then((isOpen) => {
+      if (isOpen) this.#enter(() => take(({ messages, bytes }) => this.#queued(session, fromOrder, messages, bytes)))
     })
   }
 

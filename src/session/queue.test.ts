@@ -418,5 +418,24 @@ test('over the memory of all queues pages are small', async () => {
     session.attach(new Reader(), 10)
     session.pump()
   }
-  assert.ok(context.queues.memoryBytes <= 100_000, `${context.queues.memoryBytes}`)
+  for (let turn = 0; turn < 20; turn++) await nextTurn()
+  assert.ok(context.queues.memoryBytes <= 50_000 + sessions.length * 4096, `${context.queues.memoryBytes}`)
+})
+
+test('pages that are asked for at once are small as soon as those that came fill the memory of all queues', async () => {
+  const { store, context, create, fill } = await setUp({}, 0)
+  const sessions = numbers(1, 200).map(create)
+  for (const session of sessions) fill(session, 1, 50, 4000)
+  await store.flush()
+  assert.equal(context.queues.memoryBytes, 0)
+  const pageBytes = 128 * 1024
+  context.queues.memoryLimitBytes = 3 * pageBytes
+  for (const session of sessions) {
+    session.attach(new Reader(), 1)
+    session.pump()
+  }
+  for (let turn = 0; turn < 20; turn++) await nextTurn()
+  const { memoryBytes } = context.queues
+  assert.ok(memoryBytes >= 3 * pageBytes, `${memoryBytes}`)
+  assert.ok(memoryBytes < 5 * pageBytes + sessions.length * 2 * 4200, `${memoryBytes}`)
 })

@@ -1,7 +1,7 @@
 // The messages that wait for one client, oldest first: the first of them in memory, the rest, when they are many, in the
 // store only, from where they come back in pages, which takes a while. Limits and policies are its Session's business.
 import { Deque } from '../base/deque.ts'
-import type { Journal, QueuePage } from './journal.ts'
+import type { Journal, PageLimits, QueuePage } from './journal.ts'
 import type { Delivery, Session } from './session.ts'
 
 /** Of all queues of an instance together. */
@@ -19,11 +19,9 @@ export const queueOverheadBytes = 64
 /** What one queue keeps in memory before the rest waits in the store. */
 const windowBytes = 256 * 1024
 /** What is read from the store at a time. */
-const pageMessages = 1024
-const pageBytes = 128 * 1024
+const largePage: PageLimits = { messages: 1024, bytes: 128 * 1024 }
 /** The same while all queues together have more in memory than they should. */
-const smallPageMessages = 16
-const smallPageBytes = 4096
+const smallPage: PageLimits = { messages: 16, bytes: 4096 }
 /** With so little left in memory the next page is asked for: a client that takes its queue must hardly ever wait for the store. */
 const littleBytes = windowBytes / 2
 const smallLittleBytes = 1024
@@ -118,10 +116,11 @@ export class Queue {
   fetch(): void {
     if (this.#isFetching || this.#storedMessages === 0) return
     this.#isFetching = true
-    const [limit, limitBytes] = this.#isMemoryShort ? [smallPageMessages, smallPageBytes] : [pageMessages, pageBytes]
-    this.#journal!.fetchQueued(this.#session, this.#storedFrom, limit, limitBytes, (page) => {
+    const page = this.#isMemoryShort ? smallPage : largePage
+    this.#journal!.fetchQueued(this.#session, this.#storedFrom, page, (read) => {
       this.#isFetching = false
-      this.#take(page)
+      // Others have got their pages meanwhile.
+      this.#take(read(this.#isMemoryShort ? smallPage : page))
       this.#session.queueArrived()
     })
   }
