@@ -278,6 +278,27 @@ test('a Session that ends lets go of a long queue page by page', async () => {
   assert.ok(!store.isDirty, 'no message is left without a delivery')
 })
 
+test('a Session that ends while it is sent what has been stored is let go of as well', async () => {
+  const { store, context, registry, create, messageOf } = await setUp()
+  const session = create('a')
+  const count = 5000
+  await store.flush()
+  class Ender extends Reader {
+    override sendPublish(): boolean {
+      session.detach()
+      registry.end(session)
+      return true
+    }
+  }
+  session.attach(new Ender(), count)
+  for (let index = 1; index <= count; index++) session.deliver(messageOf(`${index}`), 2, false, null, null)
+  for (let turn = 0; turn < 20; turn++) await nextTurn()
+  assert.equal(session.isEnded, true)
+  await store.flush()
+  assert.deepEqual([...store.sessions()], [])
+  assert.equal(context.queues.inflightBytes, 0)
+})
+
 test('messages that waited too long are dropped and counted, and make room', async () => {
   const { clock, context, create, fill, read } = await setUp({
     queueAgeSeconds: 60,

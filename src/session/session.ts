@@ -350,7 +350,8 @@ export class Session implements Subscriber, DurableWaiter {
       this.#isPumpDue = false
       this.pump()
     }
-    return this.#isPumpDue || (this.#unsent !== null && this.#unsent.length > 0)
+    // Whoever was told of a message may have ended it meanwhile.
+    return this.isEnded || this.#isPumpDue || (this.#unsent !== null && this.#unsent.length > 0)
   }
 
   #sendDurable(packetId: number): void {
