@@ -292,9 +292,11 @@ test('a Session that ends while it is sent what has been stored is let go of as 
   }
   session.attach(new Ender(), count)
   for (let index = 1; index <= count; index++) session.deliver(messageOf(`${index}`), 2, false, null, null)
-  for (let turn = 0; turn < 20; turn++) await nextTurn()
+  for (let batch = 0; batch < 10; batch++) {
+    await store.flush()
+    await nextTurn()
+  }
   assert.equal(session.isEnded, true)
-  await store.flush()
   assert.deepEqual([...store.sessions()], [])
   assert.equal(context.queues.inflightBytes, 0)
 })
