@@ -35,6 +35,10 @@ const copyOnWrite: ReadonlySet<number> = new Set([0x9123683e, 0x2fc12fc1, 0xca45
 /** Room must have grown by this share before a shortage is over. */
 const hysteresis = 1.25
 
+export function identityOf({ dev, ino }: { readonly dev: bigint; readonly ino: bigint }): string {
+  return `${dev}:${ino}`
+}
+
 export class DiskSpace {
   /** Why nothing new should be taken on, for people; null while there is room. */
   shortage: string | null = null
@@ -70,9 +74,9 @@ export class DiskSpace {
     this.#statfs = freeSpaceOf
   }
 
-  /** From now on the file under the name is ours, whatever it was. */
-  adopt(): void {
-    this.#identity = null
+  /** From now on this file is ours. */
+  adopt(identity: string): void {
+    this.#identity = identity
     this.fileBytes = 0
     this.fileState = 'own'
     this.#lookedAtMs = Number.NEGATIVE_INFINITY
@@ -119,8 +123,9 @@ export class DiskSpace {
   /** Never rejects: a file system that says nothing of its room is written to until that fails. */
   async look(): Promise<void> {
     try {
-      const { dev, ino, size } = await stat(this.#path, { bigint: true })
-      const identity = `${dev}:${ino}`
+      const found = await stat(this.#path, { bigint: true })
+      const { size } = found
+      const identity = identityOf(found)
       this.#identity ??= identity
       if (identity !== this.#identity) this.fileState = 'foreign'
       else if (Number(size) < this.fileBytes) this.fileState = 'cut'

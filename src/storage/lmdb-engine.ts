@@ -18,14 +18,14 @@
 //   mutex for ever: hence the empty synchronous transaction before the next try, which does no I/O.
 // - Above 300 000 waiting operations the package puts the loop to sleep, unless it is told to begin a batch only at its end.
 import { chmodSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
-import { open as openFile } from 'node:fs/promises'
+import { open as openFile, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { open } from 'lmdb'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { Batch } from './batch.ts'
-import { type DiskLimits, DiskSpace, type FreeSpaceOf } from './disk-space.ts'
+import { type DiskLimits, DiskSpace, type FreeSpaceOf, identityOf } from './disk-space.ts'
 import type { Engine, Reference } from './engine.ts'
 import { LmdbFile, type RawRecord } from './lmdb-file.ts'
 import { MessageSteps } from './message-steps.ts'
@@ -323,20 +323,26 @@ export class LmdbEngine implements Engine, StoreFile {
       const directory = dirname(this.path)
       // Its own folder alone: what holds that may be a disk that is away.
       if (!existsSync(directory)) mkdirSync(directory, { mode: 0o700 })
-      rmSync(part, { force: true })
+      for (const old of [part, `${part}-lock`]) rmSync(old, { force: true })
       await this.#database.backup(part, true)
       chmodSync(part, 0o600)
       await flushFile(part)
-      renameSync(part, this.path)
-      if (this.#isSynced) for (const made of [directory, dirname(directory)]) await flushFile(made)
-      await this.#closeForAnother()
-      rmSync(`${this.path}-lock`, { force: true })
-      this.#openAnother()
+      // Opened before it gets its name: under that one somebody might remove it, and LMDB would begin an empty file.
+      const another = openEnvironment(part, this.#isSynced, this.#access)
+      try {
+        const identity = identityOf(await stat(part, { bigint: true }))
+        renameSync(part, this.path)
+        renameSync(`${part}-lock`, `${this.path}-lock`)
+        if (this.#isSynced) for (const made of [directory, dirname(directory)]) await flushFile(made)
+        await this.#closeForAnother()
+        this.#openAnother(another)
+        this.#space.adopt(identity)
+      } catch (error) {
+        if (this.#database !== another) await another.close()
+        throw error
+      }
       this.#probe.close()
       this.#probe = new WriteProbe(`${this.path}.probe`, this.#clock)
-      // At once: if it were gone again by the next look, nobody would know that it had been there.
-      this.#space.adopt()
-      await this.#space.look()
     } catch (error) {
       throw new OperatorError('store-gone', 'the store cannot be written: its file was removed', {
         place: { file: this.path },
@@ -571,8 +577,8 @@ export class LmdbEngine implements Engine, StoreFile {
     await this.#database.close()
   }
 
-  #openAnother(): void {
-    this.#database = openEnvironment(this.path, this.#isSynced, this.#access)
+  #openAnother(database: Database): void {
+    this.#database = database
     this.#letRead()
   }
 
@@ -711,7 +717,7 @@ export class LmdbEngine implements Engine, StoreFile {
     } catch {
       await this.#closeForAnother()
       try {
-        this.#openAnother()
+        this.#openAnother(openEnvironment(this.path, this.#isSynced, this.#access))
         // LMDB has undone the head of the file in memory alone. Were the one that failed on the disk all the same, a power cut
         // would find it leading to pages that the next try writes over.
         if (this.#isSynced) await flushFile(this.path)

@@ -846,6 +846,38 @@ test('queues are read on while the file is written anew', () =>
     await store.close()
   }))
 
+test('a file that is removed again as soon as it has its name is written anew with all that was in it', () =>
+  withDirectory(async (directory) => {
+    const path = join(directory, 'store.mdb')
+    let store = await open(directory)
+    for (let index = 0; index < 100; index++) store.putRetained(`t/${index}`, messageRecord(`payload ${index}`))
+    await store.flush()
+    let removals = 0
+    const remove = (async () => {
+      for (; removals < 10; await nextTurn()) {
+        if (!existsSync(path)) continue
+        rmSync(path)
+        removals++
+      }
+    })()
+    const flush = async () => {
+      clock.advance(1000)
+      store.putRetained('t/0', messageRecord('payload 0'))
+      await store.flush()
+    }
+    while (removals < 10) await flush()
+    await remove
+    for (let looks = 0; !existsSync(path); looks++) {
+      assert.ok(looks < 100, 'it was not written anew')
+      await flush()
+    }
+    assert.equal(store.problem, null)
+    await store.close()
+    store = await open(directory)
+    assert.equal(countWhole(store).retained, 100)
+    await store.close()
+  }))
+
 test('without the folder above its own the store fails, and goes on when the folder is back', () =>
   withDirectory(async (directory) => {
     const time = new ManualClock()
