@@ -1,5 +1,5 @@
 // Copies every whole record of a damaged file into a new environment: what the newest root reaches, then what is on pages that
-// can't be reached any more and are not free, damaged or not. Leaves out what points to something that is lost.
+// can't be reached any more and are not free, damaged or not. Leaves out what points to something that is lost, or may promise it.
 import { setImmediate } from 'node:timers/promises'
 import { openEnvironment } from './lmdb-engine.ts'
 import { LmdbFile, type RawRecord, type StrayRecord } from './lmdb-file.ts'
@@ -119,7 +119,7 @@ async function revive(file: LmdbFile, target: Target): Promise<void> {
   }
   const encoder = new RecordEncoder()
   target.resetReadTxn()
-  for (const kind of [recordKind.subscription, recordKind.inbound, recordKind.delivery]) {
+  for (const kind of [recordKind.subscription, recordKind.delivery]) {
     for (const entry of target.getRange({ start: Buffer.of(kind), end: Buffer.of(kind + 1) })) {
       if (++looks % recordsPerTurn === 0) await setImmediate()
       encoder.reset()
@@ -143,10 +143,14 @@ async function revive(file: LmdbFile, target: Target): Promise<void> {
   await copy(newest(found), target, noCounts())
 }
 
-/** Takes out again what belongs to a Session or message that is lost, and counts what is left. */
+/**
+ * Takes out again what belongs to a Session or message that is lost, and counts what is left. Packet Identifiers of QoS 2 messages
+ * go as well: nobody knows whether the message that came with one is still there, and a publisher that sends it again would be
+ * told that it is. A message that comes twice is the lesser evil.
+ */
 async function settle(target: Target, lost: RecordCounts): Promise<{ rescued: RecordCounts; copied: number }> {
   const rescued = noCounts()
-  const unanchored: Buffer[] = []
+  const leftOut: Buffer[] = []
   let copied = 0
   let looks = 0
   let nextSessionNumber = 1
@@ -161,12 +165,13 @@ async function settle(target: Target, lost: RecordCounts): Promise<{ rescued: Re
     const kind = key[0]
     encoder.reset()
     const name = countNames.get(kind)
-    if (!isAnchored(target, encoder, key, value)) {
-      unanchored.push(key)
+    const isWanted = isAnchored(target, encoder, key, value)
+    if (isWanted) copied++
+    if (!isWanted || kind === recordKind.inbound) {
+      leftOut.push(key)
       if (name !== undefined) lost[name]++
       continue
     }
-    copied++
     if (name !== undefined) rescued[name]++
     if (kind === recordKind.meta) {
       hasMeta = true
@@ -179,9 +184,9 @@ async function settle(target: Target, lost: RecordCounts): Promise<{ rescued: Re
   const gap = hasMeta ? 0 : gapOfNumbers
   encoder.reset()
   const meta = encoder.meta(formatVersion, nextSessionNumber + gap, nextMessageNumber + gap)
-  for (let index = 0; index < unanchored.length; index += recordsPerTransaction) {
+  for (let index = 0; index < leftOut.length; index += recordsPerTransaction) {
     await target.batch(() => {
-      for (const key of unanchored.slice(index, index + recordsPerTransaction)) target.remove(key)
+      for (const key of leftOut.slice(index, index + recordsPerTransaction)) target.remove(key)
     })
   }
   await target.put(meta.key, meta.value)

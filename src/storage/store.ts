@@ -108,7 +108,7 @@ export interface RecoveryReport {
   /** Path of the damaged file, kept as it was found. */
   readonly setAside: string
   readonly rescued: RecordCounts
-  /** Records that were found but are damaged, or belong to a Session or a message that is lost. */
+  /** Records that were found but are damaged, or belong to a Session or a message that is lost; all those of kind `inbound`. */
   readonly lost: RecordCounts
   /** How many records the file should hold by its own count, less those rescued; null when the file no longer says. */
   readonly missing: number | null

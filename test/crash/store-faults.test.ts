@@ -16,7 +16,7 @@ import {
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { RawClient } from '../kit/raw-client.ts'
-import { publish } from '../kit/wire.ts'
+import { publish, pubrel } from '../kit/wire.ts'
 import { CrashPlace } from './place.ts'
 
 function run(command: string, ...args: string[]): void {
@@ -217,6 +217,36 @@ for (const [title, damage] of damages) {
     await collect(place, 'absent', 'anew')
   })
 }
+
+test('a QoS 2 message that was damaged before it was released is there once it was sent again', async (t) => {
+  const place = new CrashPlace(t)
+  await place.broker.start()
+  const message = { topic: 'retained', payload: `precious ${padding}`, qos: 2, retain: true, packetId: 7 } as const
+  const { client: first } = await place.client({ clientId: 'publisher' })
+  first.send(publish(message))
+  await first.expect('PUBREC')
+  await place.kill()
+  const file = storeFile(place.broker.dataFolder)
+  const bytes = readFileSync(file)
+  let found = 0
+  for (let at = bytes.indexOf(message.payload); at !== -1; at = bytes.indexOf(message.payload, at + 1)) {
+    overwrite(file, at, Buffer.from('changed'))
+    found++
+  }
+  assert.ok(found > 0)
+
+  await place.broker.start()
+  assert.equal(place.broker.wasDamaged, true)
+  const { client: second, isPresent } = await place.client({ clientId: 'publisher' })
+  assert.equal(isPresent, true)
+  second.send(publish({ ...message, dup: true }))
+  assert.ok((await second.expect('PUBREC')).reasonCode < 0x80)
+  second.send(pubrel({ packetId: 7 }))
+  assert.equal((await second.expect('PUBCOMP')).reasonCode, 0)
+  const { client: reader } = await place.client()
+  await reader.subscribe(['retained'])
+  assert.equal((await reader.expect('PUBLISH')).payload.toString(), message.payload)
+})
 
 test('a file that is no store: the start is refused, and the file stays as it is', async (t) => {
   const place = new CrashPlace(t)
