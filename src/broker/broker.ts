@@ -514,9 +514,9 @@ export class Broker {
     if (journal === null) return null
     const problem = journal.problemWith(message.sizeBytes)
     if (problem !== null) return this.#wouldStore(route, message, publisher) ? problem : null
-    if (message.qos === 0 || journal.mostChanges === Number.POSITIVE_INFINITY) return null
-    // It is stored with all that it is for in one piece, or not at all.
-    const isForTooMany = this.router.countStoredReceivers(route) > journal.mostChanges
+    const { mostReceivers } = journal
+    if (message.qos === 0 || mostReceivers === Number.POSITIVE_INFINITY) return null
+    const isForTooMany = this.router.countStoredReceivers(route) > mostReceivers
     return isForTooMany
       ? 'no space left for the store: the message is for more Sessions than what is left is enough for'
       : null

@@ -91,6 +91,11 @@ export class Journal {
     return this.#store.mostChanges
   }
 
+  /** How many kept Sessions one message may be for. */
+  get mostReceivers(): number {
+    return this.#store.mostReceivers
+  }
+
   /** Bytes noted and not yet durable, roughly. */
   get pendingBytes(): number {
     return this.#store.pendingBytes

@@ -315,6 +315,10 @@ export class BatchedStore implements Store {
     return this.#engine.mostChanges
   }
 
+  get mostReceivers(): number {
+    return this.#engine.mostReceivers
+  }
+
   splitBatch(): void {
     if (this.#forming.changes < this.#engine.mostChanges) return
     this.#ended.push(this.#forming)

@@ -29,6 +29,8 @@ export interface Engine {
   hasRoomFor(bytes: number, messageBytes?: number): boolean
   /** With so many changes a batch should end where it can: there may be no room for more of them at once. */
   readonly mostChanges: number
+  /** How many kept Sessions there is room for to take one message on, which is written for all of them at once. */
+  readonly mostReceivers: number
   /** Looks anew how much room there is. Never rejects; takes as long as the disk does. */
   look(): Promise<void>
   /** Whether parts of deleted Sessions are still to be removed, or the file needs care: an empty batch takes it on. */

@@ -170,6 +170,10 @@ export class LmdbEngine implements Engine, StoreFile {
     this.#reckon(trees)
   }
 
+  get mostReceivers(): number {
+    return this.mostChanges
+  }
+
   #reckon(trees: LmdbFile['trees']): void {
     const pages = this.#space.growthBytes / (trees?.pageBytes ?? 1)
     this.mostChanges = trees === null ? Number.POSITIVE_INFINITY : changesFor(pages, trees.main)

@@ -37,6 +37,10 @@ export class MemoryEngine implements Engine {
     return Number.POSITIVE_INFINITY
   }
 
+  get mostReceivers(): number {
+    return Number.POSITIVE_INFINITY
+  }
+
   hasRoomFor(): boolean {
     return true
   }

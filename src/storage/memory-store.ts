@@ -34,6 +34,8 @@ export class FaultDisk {
   failure: string | null = null
   /** With so many changes batches end where they can. */
   mostChanges = Number.POSITIVE_INFINITY
+  /** A message for more kept Sessions is refused. */
+  mostReceivers = Number.POSITIVE_INFINITY
 
   /** How many writes wait for `release`. */
   get waiting(): number {
@@ -131,6 +133,10 @@ class FaultEngine extends MemoryEngine {
 
   override get mostChanges(): number {
     return this.#disk.mostChanges
+  }
+
+  override get mostReceivers(): number {
+    return this.#disk.mostReceivers
   }
 
   override prefetch(): Promise<void> {

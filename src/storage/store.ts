@@ -157,6 +157,8 @@ export interface Store {
   splitBatch(): void
   /** How many changes may be noted in one piece without being too many for the room there is. */
   readonly mostChanges: number
+  /** How many kept Sessions one message may be for: it is written for all of them at once, or not at all. */
+  readonly mostReceivers: number
   /** The batch that is being gathered: what was noted so far is durable once `onDurable` has named it, or a later one. */
   readonly batch: BatchNumber
   /** Whether anything was noted for the batch being gathered. If not, nothing will name it: what needs no change need not wait

@@ -101,10 +101,10 @@ test('a message for more kept Sessions than there is room for at once is refused
   }
   const publisher = await connect('publisher')
   const send = (topic: string) => publisher.publish({ topic, payload: 'x', qos: 1 })
-  disk.mostChanges = 10
+  disk.mostReceivers = 10
   assert.equal(await send('all'), 0x97)
   assert.equal(await send('few'), 0)
-  disk.mostChanges = Number.POSITIVE_INFINITY
+  disk.mostReceivers = Number.POSITIVE_INFINITY
   assert.equal(await send('all'), 0)
   publisher.destroy()
   await broker.stop()
