@@ -78,8 +78,6 @@ export class SimulatedBroker implements CrashableBroker {
     this.life++
     const life = this.life
     this.disk.hold()
-    // Room for very few changes at once: then nearly every one is a batch of its own, and the end comes between them.
-    this.disk.mostChanges = this.#random.pick([Number.POSITIVE_INFINITY, 50, 4, 1])
     this.#ended = new Promise((resolve) => {
       this.#sayEnded = resolve
     })
@@ -93,11 +91,29 @@ export class SimulatedBroker implements CrashableBroker {
       },
     }
     const broker = createBroker(this.#configuration, surroundings)
-    this.#current = { broker, streams: new Set(), stopClock: stop, stopDisk: this.#runDisk() }
+    const stopWrites = this.#runDisk()
+    const callOff = this.#beShortOfRoom()
+    const stopDisk = () => {
+      callOff()
+      stopWrites()
+    }
+    this.#current = { broker, streams: new Set(), stopClock: stop, stopDisk }
     await this.#tempo.still(() => broker.start())
     if (this.life !== life || !this.isUp) return false
     this.starts.push({ life, readyAfterMs: 0 })
     return true
+  }
+
+  /**
+   * Room for very few changes at once, at first: then nearly every one is a batch of its own, and the end comes between them. The
+   * fewer they are the sooner there is room, as thousands of batches, each written in a turn, would hold up everybody for seconds.
+   */
+  #beShortOfRoom(): () => void {
+    const { disk } = this
+    disk.mostChanges = this.#random.pick([Number.POSITIVE_INFINITY, 50, 4, 1])
+    return this.#tempo.after(Math.min(disk.mostChanges * 20, slowForMs), () => {
+      disk.mostChanges = Number.POSITIVE_INFINITY
+    })
   }
 
   /** Writes arrive some turns after they were given, in each life at its own speed; at once when it lasts long. */
