@@ -245,6 +245,15 @@ export class SimulatedClient {
     this.#stream!.resume()
   }
 
+  /** What comes from now on is read once `letGo` is called: this client still counts as one that reads. */
+  hold(): void {
+    this.#stream!.pause()
+  }
+
+  letGo(): void {
+    this.#stream!.resume()
+  }
+
   async send(bytes: Buffer): Promise<void> {
     const writer = this.#writer!
     if (!this.cutsChunks && writer.waiting === 0) {

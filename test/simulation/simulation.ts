@@ -130,6 +130,9 @@ export class Simulation {
   }
 
   #advance(durationMs: number): void {
+    // A pipe in memory may hand over in the middle of a tick what a network never does: the model is to know the time first.
+    const readers = this.#clients.filter(({ isReading }) => isReading)
+    for (const client of readers) client.hold()
     this.#clock.advance(durationMs)
     // Never look while something is due and may or may not have happened yet.
     while (
@@ -138,6 +141,7 @@ export class Simulation {
       this.#clock.advance(lateMs)
     }
     this.#model.timePassed()
+    for (const client of readers) client.letGo()
   }
 
   // ---- steps
