@@ -222,7 +222,16 @@ export class Model {
     const { retainHandling, shareName, filter } = subscription
     // What is still to be sent for the old one is sent for this one.
     for (const pending of [...session.expectations]) {
-      if (!isPendingRetained(pending) || pending.filter !== key) continue
+      if (pending.kind !== 'retained' || pending.isVoid || pending.filter !== key) continue
+      if (pending.arrival !== null) {
+        // What came looks the same as for another filter, so it may have been that one, and this is still to be sent.
+        const twin = session.expectations.find(
+          (other) => isPendingRetained(other) && other.filter !== key && isTwin(other, pending),
+        )
+        if (twin === undefined) continue
+        twin.arrival = pending.arrival
+        pending.arrival = null
+      }
       pending.isRequired = false
       const added = this.#expect(session, pending.message, 'retained', [subscription], { shared: null, filter: key })
       added.isRequired = false
