@@ -27,7 +27,7 @@ import { Pulse } from '../transport/pulse.ts'
 import { Connection } from './connection.ts'
 import { droppedByHook } from './handle-publish.ts'
 import { type ClientInfo, HookRegistry, type MaybePromise, type Message } from './hooks.ts'
-import { LostMessages } from './lost-messages.ts'
+import { type Loss, LostMessages } from './lost-messages.ts'
 import { MessageVariants } from './message-variants.ts'
 import { TokenBucket } from './token-bucket.ts'
 
@@ -127,8 +127,10 @@ export class Broker {
   readonly #context: SessionContext
   readonly #housekeeping: Pulse
   readonly #firstPacketLines: Throttle
-  readonly #queueFullLines: Throttle
-  readonly #lostMessages: LostMessages
+  /** What was lost because a queue was full, because it waited too long, and because the store is damaged. */
+  readonly #lostToLimits: LostMessages
+  readonly #lostToAge: LostMessages
+  readonly #lostToDamage: LostMessages
 
   constructor(options: BrokerOptions) {
     this.limits = options.limits
@@ -138,8 +140,22 @@ export class Broker {
     this.loop = options.loop
     this.log = options.log
     this.#firstPacketLines = new Throttle(options.clock, logPeriodMs)
-    this.#queueFullLines = new Throttle(options.clock, logPeriodMs)
-    this.#lostMessages = new LostMessages(options.log, options.clock)
+    const fieldsOf = ({ clientId, messages, messagesInAll }: Loss) => ({
+      client: clientId ?? 'others',
+      lost: messages,
+      lostInAll: messagesInAll,
+    })
+    this.#lostToLimits = new LostMessages(options.clock, (loss) => {
+      const policy = this.limits.queuePolicy
+      this.log.warn('a queue is full, messages are dropped', { ...fieldsOf(loss), policy })
+    })
+    this.#lostToAge = new LostMessages(options.clock, (loss) => {
+      this.log.warn('messages have waited longer than limits.queueAge and are dropped', fieldsOf(loss))
+    })
+    this.#lostToDamage = new LostMessages(options.clock, (loss) => {
+      const fix = 'restart the instance: its store is checked then, and what can be read is rescued'
+      this.log.error('THE STORE IS DAMAGED: messages that wait for a client cannot be read', { ...fieldsOf(loss), fix })
+    })
     this.wheel = new TimerWheel(options.clock)
     this.router = new Router({
       shareStrategy: options.features.shareStrategy,
@@ -165,6 +181,7 @@ export class Broker {
       journal: null,
       orphaned: (orphans) => this.#orphaned(orphans),
       queueFull: (session) => this.#queueFull(session),
+      queueAged: (session) => this.#queueAged(session),
       queueLost: (session, messages) => this.#queueLost(session, messages),
     }
     this.#housekeeping = new Pulse(this.loop, this.clock, housekeepingMs, () => this.#keepHouse())
@@ -191,6 +208,7 @@ export class Broker {
       for (const connection of [...this.connections]) connection.destroy()
     })
     this.#housekeeping.stop()
+    for (const lost of this.#losses) lost.tellAll()
     this.wheel.stop()
   }
 
@@ -691,16 +709,17 @@ export class Broker {
 
   #queueFull(session: Session): void {
     this.counters.droppedQueueFull++
-    const suppressed = this.#queueFullLines.pass()
-    if (suppressed === null) return
-    const { clientId: client, queuedMessages, queuedBytes } = session
-    const policy = this.limits.queuePolicy
-    this.log.warn('a queue is full, messages are dropped', { client, policy, queuedMessages, queuedBytes, suppressed })
+    this.#lostToLimits.note(session.clientId, 1)
+  }
+
+  #queueAged(session: Session): void {
+    this.counters.droppedQueueAge++
+    this.#lostToAge.note(session.clientId, 1)
   }
 
   #queueLost(session: Session, messages: number): void {
     this.counters.droppedDamaged += messages
-    this.#lostMessages.note(session.clientId, messages)
+    this.#lostToDamage.note(session.clientId, messages)
   }
 
   /** Bytes that wait to be written to clients that do not read. */
@@ -726,10 +745,15 @@ export class Broker {
   }
 
   /** @returns whether something changes although nothing happens */
+  get #losses(): LostMessages[] {
+    return [this.#lostToLimits, this.#lostToAge, this.#lostToDamage]
+  }
+
   #keepHouse(): boolean {
     if (this.blocked.size > 0 || this.retained.isExpiring) this.loop.run(() => this.#sweep())
     this.#watchMemory()
-    const isLossUntold = this.#lostMessages.tell()
+    let isLossUntold = false
+    for (const lost of this.#losses) if (lost.tell()) isLossUntold = true
     return isLossUntold || this.blocked.size > 0 || this.retained.isExpiring || this.isMemoryHigh
   }
 

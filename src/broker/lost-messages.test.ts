@@ -1,24 +1,22 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ManualClock } from '../base/clock.ts'
-import { createLog } from '../observe/log.ts'
 import { LostMessages } from './lost-messages.ts'
 
 function setUp() {
   const clock = new ManualClock()
   const lines: string[] = []
-  const lost = new LostMessages(
-    createLog('info', 'text', clock, (line) => void lines.push(line)),
-    clock,
-  )
-  const told = () => lines.splice(0).map((line) => / (client\S* lost=\d+ lostInAll=\d+) fix=/.exec(line)?.[1])
+  const lost = new LostMessages(clock, ({ clientId, messages, messagesInAll }) => {
+    lines.push(`${clientId ?? 'others'} ${messages} of ${messagesInAll}`)
+  })
+  const told = () => lines.splice(0)
   return { clock, lost, told }
 }
 
 test('the first loss is told at once, what comes after it later and together', () => {
   const { clock, lost, told } = setUp()
   lost.note('a', 3)
-  assert.deepEqual(told(), ['client=a lost=3 lostInAll=3'])
+  assert.deepEqual(told(), ['a 3 of 3'])
   assert.equal(lost.tell(), false)
   lost.note('a', 1)
   lost.note('b', 5)
@@ -27,7 +25,7 @@ test('the first loss is told at once, what comes after it later and together', (
   assert.deepEqual(told(), [])
   clock.advance(10_000)
   assert.equal(lost.tell(), false)
-  assert.deepEqual(told(), ['client=a lost=2 lostInAll=10', 'client=b lost=5 lostInAll=10'])
+  assert.deepEqual(told(), ['a 2 of 10', 'b 5 of 10'])
 })
 
 test('many clients have no line each', () => {
@@ -38,5 +36,16 @@ test('many clients have no line each', () => {
   lost.tell()
   const lines = told()
   assert.equal(lines.length, 11)
-  assert.equal(lines[10], 'clients=others lost=1980 lostInAll=2002')
+  assert.equal(lines[10], 'others 1980 of 2002')
+})
+
+test('what is not told yet can be told at the end', () => {
+  const { lost, told } = setUp()
+  lost.note('a', 1)
+  lost.note('b', 2)
+  told()
+  lost.tellAll()
+  assert.deepEqual(told(), ['b 2 of 3'])
+  lost.tellAll()
+  assert.deepEqual(told(), [])
 })

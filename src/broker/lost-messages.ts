@@ -1,23 +1,30 @@
-// Tells the log which messages the store could not give back: the first at once, then every ten seconds what has come since, with a
-// line for each client as long as they are few. Knows no store.
+// Tells whose messages were lost for one reason: the first at once, then every ten seconds what has come since, for each client as
+// long as they are few. Knows neither the reason nor the log.
 import type { Clock } from '../base/clock.ts'
-import type { Log } from '../observe/log.ts'
 
 const periodMs = 10_000
 /** As many clients have lines of their own; the rest shares one. */
 const mostClients = 10
 
+export interface Loss {
+  /** null for all those that have no line of their own. */
+  readonly clientId: string | null
+  readonly messages: number
+  /** Since the start, of all clients. */
+  readonly messagesInAll: number
+}
+
 export class LostMessages {
-  readonly #log: Log
+  readonly #tellLoss: (loss: Loss) => void
   readonly #clock: Clock
   #messages = 0
   #toldAtMs = Number.NEGATIVE_INFINITY
   readonly #untold = new Map<string, number>()
   #untoldOfOthers = 0
 
-  constructor(log: Log, clock: Clock) {
-    this.#log = log
+  constructor(clock: Clock, tell: (loss: Loss) => void) {
     this.#clock = clock
+    this.#tellLoss = tell
   }
 
   note(clientId: string, messages: number): void {
@@ -34,18 +41,16 @@ export class LostMessages {
     const nowMs = this.#clock.monotonicMs()
     if (nowMs - this.#toldAtMs < periodMs) return true
     this.#toldAtMs = nowMs
-    for (const [client, lost] of this.#untold) this.#tell({ client, lost })
-    if (this.#untoldOfOthers > 0) this.#tell({ clients: 'others', lost: this.#untoldOfOthers })
-    this.#untold.clear()
-    this.#untoldOfOthers = 0
+    this.tellAll()
     return false
   }
 
-  #tell(fields: { client?: string; clients?: string; lost: number }): void {
-    this.#log.error('THE STORE IS DAMAGED: messages that wait for a client cannot be read', {
-      ...fields,
-      lostInAll: this.#messages,
-      fix: 'restart the instance: its store is checked then, and what can be read is rescued',
-    })
+  /** Whether it is time or not. */
+  tellAll(): void {
+    const messagesInAll = this.#messages
+    for (const [clientId, messages] of this.#untold) this.#tellLoss({ clientId, messages, messagesInAll })
+    if (this.#untoldOfOthers > 0) this.#tellLoss({ clientId: null, messages: this.#untoldOfOthers, messagesInAll })
+    this.#untold.clear()
+    this.#untoldOfOthers = 0
   }
 }

@@ -72,6 +72,7 @@ async function setUp(limits: Partial<SessionContext['limits']> = {}, memoryLimit
     journal: null,
     orphaned: (found) => void orphans.push(...found),
     queueFull: () => void context.counters.droppedQueueFull++,
+    queueAged: () => void context.counters.droppedQueueAge++,
     queueLost: (session, messages) => void lost.push([session.clientId, messages]),
   }
   const group = new ShareGroup('workers', 'jobs')

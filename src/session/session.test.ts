@@ -73,6 +73,7 @@ function setUp(limits: Partial<SessionLimits> = {}, limitBytes = 1_000_000) {
     journal: null,
     orphaned: (left) => void orphans.push(...left),
     queueFull: () => void context.counters.droppedQueueFull++,
+    queueAged: () => void context.counters.droppedQueueAge++,
     queueLost: () => {},
   }
   const wills: string[] = []

@@ -79,6 +79,8 @@ export interface SessionContext {
   orphaned(orphans: readonly Delivery[]): void
   /** A message for the Session is dropped because its queue is full. */
   queueFull(session: Session): void
+  /** One is dropped because it has waited too long. */
+  queueAged(session: Session): void
   /** Messages in the queue of the Session cannot be read back. */
   queueLost(session: Session, messages: number): void
 }
@@ -137,7 +139,7 @@ export class Session implements Subscriber, DurableWaiter {
   #resends: Deque<number> | null = null
   /** null when nothing waits. */
   #queue: Queue | null = null
-  /** Since the start of the broker, because the queue was full. */
+  /** Since the start of the broker, because the queue was full or they had waited too long. */
   droppedMessages = 0
   /** Of the messages that are kept until they are acknowledged. */
   #inflightBytes = 0
@@ -472,7 +474,8 @@ export class Session implements Subscriber, DurableWaiter {
     const now = nowMs()
     if (message.hasExpired(now)) counters.droppedExpired++
     else if (limits.queueAgeSeconds > 0 && now - message.receivedAtMs >= limits.queueAgeSeconds * 1000) {
-      counters.droppedQueueAge++
+      this.droppedMessages++
+      this.#context.queueAged(this)
     } else return false
     return true
   }

@@ -32,19 +32,25 @@ test('a rate of the whole instance holds all its clients down together, and part
     assert.ok(seconds > 0.8 && seconds < 4, `took ${seconds} s`)
   }))
 
-test('a full queue is told once in the log, not for each message that is dropped', () => {
+test('a full queue is told in the log with what each client has lost, and not for each message that is dropped', async () => {
   const lines: string[] = []
   const writeLog = (line: string) => void (/queue is full/.test(line) && lines.push(line))
-  return withBroker({ limits: { queueMessages: 5 }, writeLog }, async (broker) => {
-    const absent = await broker.client({ clientId: 'absent', properties: [[P.sessionExpiryInterval, 100]] })
-    await absent.subscribe([{ filter: 't', qos: 1 }])
-    await absent.disconnect()
+  await withBroker({ limits: { queueMessages: 5 }, writeLog }, async (broker) => {
+    for (const clientId of ['absent', 'away']) {
+      const client = await broker.client({ clientId, properties: [[P.sessionExpiryInterval, 100]] })
+      await client.subscribe([{ filter: 't', qos: 1 }])
+      await client.disconnect()
+    }
     const sender = await broker.client()
     for (let count = 0; count < 20; count++) await sender.publish({ topic: 't', payload: `${count}`, qos: 1 })
     assert.equal(lines.length, 1)
-    assert.match(lines[0], /client=absent policy=drop-oldest queuedMessages=5/)
-    assert.equal(broker.library!.counters.droppedQueueFull, 15)
+    assert.match(lines[0], /client=(absent|away) lost=1 lostInAll=1 policy=drop-oldest/)
+    assert.equal(broker.library!.counters.droppedQueueFull, 30)
   })
+  // The end of the broker tells the rest.
+  const told = lines.slice(1).map((line) => /client=\S+ lost=\d+ lostInAll=\d+/.exec(line)?.[0])
+  const [first, other] = /client=absent/.test(lines[0]) ? ['absent', 'away'] : ['away', 'absent']
+  assert.deepEqual(told.sort(), [`client=${first} lost=14 lostInAll=30`, `client=${other} lost=15 lostInAll=30`].sort())
 })
 
 test('the limit of connections holds for clients that are being authenticated at the same time', () => {
