@@ -311,10 +311,11 @@ export class Model {
     else this.retained.set(message.topic, message)
     // Whoever is still being sent retained messages may get the old or the new one.
     for (const session of this.sessions.values()) {
-      const pending = session.expectations.filter(isPendingRetained)
-      if (pending.length === 0) continue
-      for (const expectation of pending) {
-        if (expectation.message.topic !== message.topic) continue
+      // What was waited for may have been unsubscribed meanwhile: what waited behind it is still to be looked for.
+      const unsent = session.expectations.filter(({ kind, arrival }) => kind === 'retained' && arrival === null)
+      if (unsent.length === 0) continue
+      for (const expectation of unsent) {
+        if (expectation.isVoid || expectation.message.topic !== message.topic) continue
         expectation.isRequired = false
         expectation.supersededBy ??= message.order
       }
@@ -409,7 +410,7 @@ export class Model {
     return null
   }
 
-  #checkOrder(session: ModelSession, { message, kind, qos, supersededBy }: Expectation): void {
+  #checkOrder(session: ModelSession, { message, kind, qos, retain, supersededBy }: Expectation): void {
     const { order, publisher, topic, id } = message
     if (kind === 'retained') {
       const isStale = supersededBy !== null && session.arrivedOrders.has(supersededBy) && !this.#repeated.has(id)
@@ -417,9 +418,12 @@ export class Model {
       return
     }
     session.arrivedOrders.add(order)
-    // Copies of one message look alike, so one that is given to another member may be any of them.
-    const isReassigned = session.expectations.some((one) => one.message === message && one.shared?.isReassigned)
-    if (isReassigned || this.#repeated.has(id)) return
+    // Copies of one message look alike, so one that is given to another member, or comes as retained, may be any of them.
+    const isAnyOf = session.expectations.some((one) => {
+      if (one.message !== message) return false
+      return one.shared?.isReassigned || (one.kind === 'retained' && one.qos === qos && one.retain === retain)
+    })
+    if (isAnyOf || this.#repeated.has(id)) return
     const key = JSON.stringify([publisher, topic, qos])
     const last = session.lastOrder.get(key) ?? 0
     assert.ok(order >= last, `${session.clientId} gets ${id} on ${topic} out of order`) // [MQTT-4.6.0-6]
