@@ -34,7 +34,9 @@ const commands: readonly (readonly [name: string, load: () => Promise<(program: 
 // A reader that has gone, as in `atoll schema | head`, is no fault of ours.
 for (const stream of [process.stdout, process.stderr]) {
   stream.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_DESTROYED') throw error
+    if (error.code === 'EPIPE' || error.code === 'ERR_STREAM_DESTROYED') return
+    if (stream === process.stdout) process.stderr.write(`atoll: the output cannot be written: ${error.message}\n`)
+    process.exit(1)
   })
 }
 

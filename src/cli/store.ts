@@ -1,5 +1,4 @@
 // `atoll store …`: what the file of an instance's store holds, and whether it is whole.
-import { once } from 'node:events'
 import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
 import { safeJson } from '../admin/safe-json.ts'
@@ -140,13 +139,24 @@ async function* pagesOf({ admin, name }: { admin: AdminClient; name: string }, {
   } while (cursor !== null)
 }
 
+/** Until standard output takes more, or nothing any more. */
+function untilTaken(): Promise<void> {
+  const { stdout } = process
+  const events = ['drain', 'error', 'close']
+  return new Promise((resolve) => {
+    const proceed = () => {
+      for (const event of events) stdout.off(event, proceed)
+      resolve()
+    }
+    for (const event of events) stdout.on(event, proceed)
+  })
+}
+
 /** Waits for a slow reader, so that nothing piles up. */
 async function printRows(rows: AsyncIterable<object>, { limit }: DumpFlags): Promise<void> {
   let count = 0
   for await (const row of rows) {
-    if (!process.stdout.write(`${safeJson(row)}\n`)) {
-      await Promise.race([once(process.stdout, 'drain'), once(process.stdout, 'close')])
-    }
+    if (!process.stdout.write(`${safeJson(row)}\n`)) await untilTaken()
     if (process.stdout.destroyed || ++count === limit) return
   }
 }

@@ -180,6 +180,26 @@ test('stat, verify and dump tell the same of a running and of a stopped instance
   assert.equal((await place.rows('-c', place.configFile, '--limit', '5')).length, 5)
 })
 
+test('a dump whose reader goes away ends without a word, and one that cannot be written says so', async (t) => {
+  const place = new StorePlace(t)
+  place.describe('inline')
+  const daemon = await place.serve()
+  // More than a pipe takes at once.
+  await (await fill(place, 1500)).endAsync()
+  daemon.kill('SIGTERM')
+  assert.equal(await daemon.ended(), 0)
+  const dump = `"${process.execPath}" "${command}" store dump -c "${place.configFile}"`
+  const shell = (script: string) => runProgram('/bin/sh', ['-c', script], { cwd: place.folder, environment: {} })
+  const { stdout, stderr } = await shell(`${dump} | head -n 1`)
+  assert.equal(stdout.split('\n').length, 2)
+  assert.equal(stderr, '')
+  if (existsSync('/dev/full')) {
+    const full = await shell(`${dump} > /dev/full`)
+    assert.equal(full.code, 1)
+    assert.match(full.stderr, /^atoll: the output cannot be written: ENOSPC[^\n]*\n$/)
+  }
+})
+
 test('a damaged store: verify names what is wrong, backup refuses it, restore keeps it aside', async (t) => {
   const place = new StorePlace(t)
   place.describe('inline')
