@@ -1,7 +1,7 @@
 // What the write recorder has noted of directories, and a power cut made of it: a file or folder that was made or renamed is on the
 // disk under its name when the directory that it lies in was synced afterwards. Until then it may be gone, whatever became of
-// its bytes. What was removed stays removed.
-import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs'
+// its bytes. What was removed stays removed; but of a folder from which a file was moved away, the removal may be undone as well.
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Random } from '../simulation/random.ts'
 
@@ -38,9 +38,18 @@ export function loseEntries(recordPath: string, random: Random): number {
     for (const { path, oldPath } of entries.slice(kept).reverse()) {
       if (!existsSync(path)) continue
       lost++
-      if (oldPath === null || existsSync(oldPath)) rmSync(path, { recursive: true })
-      else renameSync(path, oldPath)
+      if (oldPath !== null && makeRoom(oldPath, random)) renameSync(path, oldPath)
+      else rmSync(path, { recursive: true })
     }
   }
   return lost
+}
+
+/** @returns whether a file can have its old name back; if its folder was removed since, that comes back, or the file has neither name. */
+function makeRoom(oldPath: string, random: Random): boolean {
+  const folder = dirname(oldPath)
+  if (existsSync(folder)) return !existsSync(oldPath)
+  if (!existsSync(dirname(folder)) || random.chance(0.5)) return false
+  mkdirSync(folder, { mode: 0o700 })
+  return true
 }
