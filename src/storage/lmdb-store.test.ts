@@ -574,6 +574,18 @@ test('a rescue that was cut short is finished or begun again', () =>
     await store.close()
   }))
 
+test('a store whose beginning was cut short is begun again, and nothing half-made is left', () =>
+  withDirectory(async (directory) => {
+    for (const name of ['store.new.mdb', 'store.new.mdb-lock', 'store.rescue.mdb.part']) {
+      writeFileSync(join(directory, name), 'half')
+    }
+    const store = await open(directory)
+    assert.equal(store.recovery, null)
+    const left = () => readdirSync(directory).filter((name) => !name.startsWith('store.mdb'))
+    assert.deepEqual(left(), [])
+    await store.close()
+  }))
+
 test('the file does not grow with what passes through it', () =>
   withDirectory(async (directory) => {
     const store = await open(directory)

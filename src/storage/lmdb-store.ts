@@ -18,7 +18,7 @@ import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { BatchedStore } from './batched-store.ts'
 import type { DiskLimits } from './disk-space.ts'
-import { LmdbEngine, type LmdbEngineOptions } from './lmdb-engine.ts'
+import { LmdbEngine, type LmdbEngineOptions, openEnvironment } from './lmdb-engine.ts'
 import { LmdbFile } from './lmdb-file.ts'
 import { formatVersion, isIntact } from './record-codec.ts'
 import { rescueRecords } from './rescue-records.ts'
@@ -27,6 +27,10 @@ import type { RecoveryReport, Store } from './store.ts'
 export const fileName = 'store.mdb'
 /** Being filled with what could be rescued; complete as soon as there is no `store.mdb` beside it. */
 export const rescueName = 'store.rescue.mdb'
+/** A backup on its way to that name. */
+export const incomingName = `${rescueName}.part`
+/** A store that is being begun: it gets its name when it is whole and on the disk. */
+const newName = 'store.new.mdb'
 /** Size and time of change of a file that was closed in order. */
 export const closedName = 'store.closed'
 
@@ -53,17 +57,19 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
   const path = join(directory, fileName)
   const rescuePath = join(directory, rescueName)
   const closedPath = join(directory, closedName)
+  const newPath = join(directory, newName)
   try {
     makeDirectory(directory)
     if (!existsSync(path) && existsSync(rescuePath)) takeRescued(rescuePath, path)
-    removeEnvironment(rescuePath)
+    for (const leftover of [rescuePath, join(directory, incomingName), newPath]) removeEnvironment(leftover)
     const recovery =
       existsSync(path) && !isAsClosed(path, closedPath) ? await mendIfDamaged(path, rescuePath, clock, signal) : null
     // After a crash, what is read may not be what is on the disk: nothing is built upon it before it is.
     if (durability === 'fsync' && existsSync(path) && !existsSync(closedPath)) syncFile(path)
     rmSync(closedPath, { force: true })
-    const engine = new ClosingEngine(path, { isSynced: durability === 'fsync', limits, clock }, closedPath)
+    if (!existsSync(path)) await begin(newPath, path)
     syncDirectory(directory)
+    const engine = new ClosingEngine(path, { isSynced: durability === 'fsync', limits, clock }, closedPath)
     await engine.look()
     return new BatchedStore(engine, { durability, clock, recovery, file: engine, answerMs: () => limits().answerMs })
   } catch (error) {
@@ -73,6 +79,20 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
       fix: 'the directory must exist on a disk that can be written, and belong to the user of the broker',
       cause: error,
     })
+  }
+}
+
+/**
+ * Makes an empty environment. LMDB syncs what a new file begins with at the first commit only, and until then a power cut could
+ * leave a half of it, which the next start would have to take for a damaged store.
+ */
+async function begin(newPath: string, path: string): Promise<void> {
+  try {
+    await openEnvironment(newPath, true).close()
+    syncFile(newPath)
+    renameSync(newPath, path)
+  } finally {
+    removeEnvironment(newPath)
   }
 }
 

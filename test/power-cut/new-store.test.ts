@@ -56,6 +56,17 @@ test('a new store is there after a power cut', { skip }, async () => {
   }
 })
 
+test('a new store is whole, however soon the power goes', { skip }, async () => {
+  for (const seed of [1, 2, 3, 4, 5, 6, 7, 8]) {
+    await withBroker(seed, async (broker) => {
+      await broker.start()
+      await cut(broker)
+      await broker.start()
+      assert.equal(broker.wasDamaged, false, `seed ${seed}: ${broker.output}`)
+    })
+  }
+})
+
 test('a store that is being set aside is never lost to a power cut', { skip }, async () => {
   for (const seed of [1, 2, 3, 4]) {
     await withBroker(seed, async (broker, random) => {
