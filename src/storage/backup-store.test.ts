@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { ManualClock } from '../base/clock.ts'
@@ -11,6 +11,7 @@ import { backupStore, restoreStore } from './backup-store.ts'
 import { openLmdbStore } from './lmdb-store.ts'
 import type { Store } from './store.ts'
 import { messageRecord } from './store-contract.test.support.ts'
+import type { StoreFile } from './store-file.ts'
 
 const program = fileURLToPath(new URL('./stopped-restore.test.support.js', import.meta.url))
 const clock = new ManualClock()
@@ -33,6 +34,52 @@ async function textsIn(directory: string): Promise<string> {
   assert.ok(packets.length === 200 || packets.length === 0, `${packets.length} of 200 messages`)
   return [...new Set(packets)].join()
 }
+
+const halfMade = (directory: string): string[] =>
+  readdirSync(directory).filter((name) => name.includes('.part') || name.includes('rescue'))
+
+test('nobody else can read a backup that is being written, and what one has left is removed by the next', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'atoll-backup-'))
+  try {
+    await fill(join(folder, 'source'), 'new')
+    const store = await open(join(folder, 'source'))
+    const file = store.file!
+    const backup = join(folder, 'backup.mdb')
+    const part = `${backup}.part`
+    let unfinished = ''
+    const watched = Object.create(file, {
+      path: { value: file.path },
+      copy: {
+        value: async (path: string) => {
+          await file.copy(path)
+          unfinished = path
+          assert.equal(dirname(path), part)
+          assert.equal(statSync(part).mode & 0o777, 0o700)
+        },
+      },
+    }) as StoreFile
+    // As earlier versions have left it.
+    writeFileSync(part, 'half')
+    await backupStore(watched, backup)
+    assert.equal(statSync(backup).mode & 0o777, 0o600)
+    assert.ok(!existsSync(part))
+
+    rmSync(backup)
+    mkdirSync(part)
+    writeFileSync(unfinished, 'half')
+    await backupStore(watched, backup)
+    assert.deepEqual(readdirSync(folder).sort(), ['backup.mdb', 'source'])
+
+    rmSync(backup)
+    mkdirSync(part)
+    writeFileSync(join(part, 'of-somebody'), 'else')
+    await assert.rejects(backupStore(watched, backup), { code: 'cannot-write' })
+    assert.deepEqual(readdirSync(part), ['of-somebody'])
+    await store.close()
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
 
 for (const [title, old] of [
   ['in the place of a store', 'old'],
@@ -68,10 +115,10 @@ for (const [title, old] of [
           break
         }
         assert.ok(left === old || left === 'new', `step ${step} leaves ${left}`)
+        assert.deepEqual(halfMade(directory), [], `the start after step ${step} removes what is half-made`)
         await restoreStore(backup, directory, clock)
         assert.equal(await textsIn(directory), 'new', `again after step ${step}`)
-        const rest = readdirSync(directory).filter((name) => name.includes('.part') || name.includes('rescue'))
-        assert.deepEqual(rest, [], 'nothing half-made is left')
+        assert.deepEqual(halfMade(directory), [], 'nothing half-made is left')
       }
       assert.deepEqual([...found].sort(), [old, 'new'].sort())
     } finally {

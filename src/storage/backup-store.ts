@@ -1,6 +1,17 @@
 // Backups: one file with all that a store holds at one moment, read back before it counts; and putting one in the place of a
 // store that is not open. Knows no broker.
-import { chmodSync, chownSync, constants, existsSync, renameSync, rmSync, statSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { copyFile, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
@@ -9,6 +20,7 @@ import {
   asidePath,
   closedName,
   fileName,
+  incomingName,
   makeDirectory,
   removeEnvironment,
   rescueName,
@@ -17,6 +29,9 @@ import {
 } from './lmdb-store.ts'
 import type { StoreFile } from './store-file.ts'
 import { type StoreSurvey, type SurveyOptions, surveyStore } from './survey-store.ts'
+
+/** A backup being written, in a folder that nobody else may enter: the copy begins with the mode that LMDB or the store gives it. */
+const partName = 'unfinished-backup.mdb'
 
 /** The store in the directory that an instance has for it. */
 export function storeFileOf(directory: string): string {
@@ -38,9 +53,13 @@ export async function backupStore(
       fix: 'choose another name, or move it away',
     })
   }
-  const part = `${target}.part`
+  const folder = `${target}.part`
+  const part = join(folder, partName)
+  let isMade = false
   try {
-    rmSync(part, { force: true })
+    removeLeftover(folder)
+    mkdirSync(folder, { mode: 0o700 })
+    isMade = true
     if (typeof source === 'string') await copyFile(source, part, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
     else await source.copy(part)
     chmodSync(part, 0o600)
@@ -49,10 +68,11 @@ export async function backupStore(
     refuseDamaged(survey, typeof source === 'string' ? source : source.path)
     await flushFile(part)
     renameSync(part, target)
+    rmdirSync(folder)
     syncDirectory(dirname(target))
     return survey
   } catch (error) {
-    rmSync(part, { force: true })
+    if (isMade) rmSync(folder, { recursive: true, force: true })
     if (error instanceof OperatorError || options.signal?.aborted) throw error
     throw new OperatorError('cannot-write', `the backup can't be written: ${(error as Error).message}`, {
       place: { file: target },
@@ -80,7 +100,7 @@ export async function restoreStore(
   if (!existsSync(path) && existsSync(incoming)) takeRescued(incoming, path)
   removeEnvironment(incoming)
   // Not complete yet, so not under the name that a start would take.
-  const part = `${incoming}.part`
+  const part = join(directory, incomingName)
   rmSync(part, { force: true })
   try {
     await copyFile(backup, part, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
@@ -104,6 +124,16 @@ export async function restoreStore(
       place: { file: path },
       cause: error,
     })
+  }
+}
+
+/** Of a backup that was cut short; a folder with anything else in it stays, and the backup fails. */
+function removeLeftover(folder: string): void {
+  if (lstatSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
+    rmSync(join(folder, partName), { force: true })
+    rmdirSync(folder)
+  } else {
+    rmSync(folder, { force: true })
   }
 }
 
