@@ -282,7 +282,8 @@ test('data that an instance begins with belongs to the account under which it ru
   const run = place.path('run')
   const instance = { user: 'nobody', listeners: { local: `unix://${run}/plant/plant.sock` } }
   place.configure({ instances: { plant: instance, other: { listeners: { local: `unix://${place.path('o.sock')}` } } } })
-  await place.serve()
+  const daemon = await place.serve()
+  await daemon.said(/ ready instance=plant/)
   const client = mqtt.connect(`mqtt+unix://${run}/plant/plant.sock`, { reconnectPeriod: 0 })
   await client.publishAsync('kept', 'x', { qos: 1, retain: true })
   await client.endAsync()
