@@ -366,7 +366,9 @@ export class BatchedStore implements Store {
   #planCut(): void {
     if (this.#isCutPlanned) return
     this.#isCutPlanned = true
-    if (this.#isBusy) this.#stopGathering = this.#clock.every(gatherMs, () => this.#endGathering())
+    // Who waits for a flush waits for no clock, which would not even keep a process alive that has nothing else to do.
+    if (this.#isBusy && this.#flushWaiters.length === 0)
+      this.#stopGathering = this.#clock.every(gatherMs, () => this.#endGathering())
     else setImmediate(() => this.#endGathering())
   }
 

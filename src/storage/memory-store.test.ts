@@ -168,6 +168,20 @@ test('a batch that has ended with nothing left of it holds up none behind it', a
   await store.close()
 })
 
+test('who waits for a flush under load waits for no clock', async () => {
+  const disk = new FaultDisk()
+  const store = createFaultStore(disk, { durability: 'fsync', clock: new ManualClock() })
+  disk.hold()
+  for (let index = 0; index < 1000; index++) store.putRetained(`${index}`, messageRecord('x'))
+  await settle()
+  assert.equal(disk.waiting, 1)
+  for (let index = 0; index < 1000; index++) store.deleteRetained(`${index}`)
+  const flushed = store.flush()
+  disk.release()
+  await flushed
+  await store.close()
+})
+
 test('what an end in the middle of several batches leaves is the oldest of them', async () => {
   const disk = new FaultDisk()
   disk.mostChanges = 1
