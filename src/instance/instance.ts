@@ -145,9 +145,13 @@ export class Instance {
     const recovery = this.#store?.recovery ?? null
     if (recovery === null) return null
     const { setAside, rescued, lost, missing } = recovery
-    return `THE STORE WAS DAMAGED, set aside as ${setAside}; rescued: ${listCounts(rescued)}; lost: ${listCounts(lost)}; ${
-      missing === null ? 'nobody knows of how many' : `missing in all: ${missing}`
-    }`
+    const findings = [
+      `THE STORE WAS DAMAGED, set aside as ${setAside}`,
+      `rescued: ${listCounts(rescued)}`,
+      `found but damaged, or of a Session or message that is gone: ${listCounts(lost)}`,
+      missing === null ? 'how many are missing nobody knows' : `missing in all: ${missing}`,
+    ]
+    return findings.join('; ')
   }
 
   /** That its store has turned out to be damaged since the start, and what to do, for people; null while nothing is known of it. */
