@@ -18,7 +18,7 @@ import { Router } from '../routing/router.ts'
 import type { Subscriber, Subscription } from '../routing/subscription.ts'
 import type { AuthenticationAnswer, Authenticator, Authorizer } from '../security/authority.ts'
 import { Journal } from '../session/journal.ts'
-import type { Delivery, Session, SessionContext, Will } from '../session/session.ts'
+import type { Delivery, QueueLimit, Session, SessionContext, Will } from '../session/session.ts'
 import { SessionRegistry } from '../session/session-registry.ts'
 import type { Store } from '../storage/store.ts'
 import type { Loop } from '../transport/loop.ts'
@@ -127,8 +127,8 @@ export class Broker {
   readonly #context: SessionContext
   readonly #housekeeping: Pulse
   readonly #firstPacketLines: Throttle
-  /** What was lost because a queue was full, because it waited too long, and because the store is damaged. */
-  readonly #lostToLimits: LostMessages
+  /** What was lost because a queue was full, by the limit that it had reached, because it waited too long, and because the store is damaged. */
+  readonly #lostToLimits: Record<QueueLimit, LostMessages>
   readonly #lostToAge: LostMessages
   readonly #lostToDamage: LostMessages
 
@@ -145,10 +145,17 @@ export class Broker {
       lost: messages,
       lostInAll: messagesInAll,
     })
-    this.#lostToLimits = new LostMessages(options.clock, (loss) => {
-      const policy = this.limits.queuePolicy
-      this.log.warn('a queue is full, messages are dropped', { ...fieldsOf(loss), policy })
-    })
+    const lostTo = (limit: QueueLimit) =>
+      new LostMessages(options.clock, (loss) => {
+        const { [limit]: value, queuePolicy: policy } = this.limits
+        const fields = { ...fieldsOf(loss), limit: `limits.${limit}`, value, policy }
+        this.log.warn('a queue is full, messages are dropped', fields)
+      })
+    this.#lostToLimits = {
+      queueMessages: lostTo('queueMessages'),
+      queueBytes: lostTo('queueBytes'),
+      totalQueueBytes: lostTo('totalQueueBytes'),
+    }
     this.#lostToAge = new LostMessages(options.clock, (loss) => {
       this.log.warn('messages have waited longer than limits.queueAge and are dropped', fieldsOf(loss))
     })
@@ -180,7 +187,7 @@ export class Broker {
       rightsGeneration: 0,
       journal: null,
       orphaned: (orphans) => this.#orphaned(orphans),
-      queueFull: (session) => this.#queueFull(session),
+      queueFull: (session, limit) => this.#queueFull(session, limit),
       queueAged: (session) => this.#queueAged(session),
       queueLost: (session, messages) => this.#queueLost(session, messages),
     }
@@ -707,9 +714,9 @@ export class Broker {
     this.log.warn('a connection does not begin with CONNECT', { got: what, suppressed, ...connection.logFields() })
   }
 
-  #queueFull(session: Session): void {
+  #queueFull(session: Session, limit: QueueLimit): void {
     this.counters.droppedQueueFull++
-    this.#lostToLimits.note(session.clientId, 1)
+    this.#lostToLimits[limit].note(session.clientId, 1)
   }
 
   #queueAged(session: Session): void {
@@ -746,7 +753,7 @@ export class Broker {
 
   /** @returns whether something changes although nothing happens */
   get #losses(): LostMessages[] {
-    return [this.#lostToLimits, this.#lostToAge, this.#lostToDamage]
+    return [...Object.values(this.#lostToLimits), this.#lostToAge, this.#lostToDamage]
   }
 
   #keepHouse(): boolean {

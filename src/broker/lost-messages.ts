@@ -10,7 +10,7 @@ export interface Loss {
   /** null for all those that have no line of their own. */
   readonly clientId: string | null
   readonly messages: number
-  /** Since the start, of all clients. */
+  /** Since the start, of all clients, for the same reason. */
   readonly messagesInAll: number
 }
 

@@ -56,6 +56,9 @@ export interface SessionLimits {
   queuePolicy: 'drop-oldest' | 'drop-newest' | 'disconnect'
 }
 
+/** What a queue can be too full for; keys of the limits of an instance. */
+export type QueueLimit = 'queueMessages' | 'queueBytes' | 'totalQueueBytes'
+
 /** What the Sessions of one instance share. */
 export interface SessionContext {
   limits: SessionLimits
@@ -77,8 +80,8 @@ export interface SessionContext {
   journal: Journal | null
   /** Shared messages of a Session that has ended, found in the store after its end. */
   orphaned(orphans: readonly Delivery[]): void
-  /** A message for the Session is dropped because its queue is full. */
-  queueFull(session: Session): void
+  /** A message for the Session is dropped because its queue, or that of all together, has reached the limit. */
+  queueFull(session: Session, limit: QueueLimit): void
   /** One is dropped because it has waited too long. */
   queueAged(session: Session): void
   /** Messages in the queue of the Session cannot be read back. */
@@ -384,10 +387,11 @@ export class Session implements Subscriber, DurableWaiter {
   #enqueue(delivery: Delivery): void {
     const { limits, queues } = this.#context
     this.#dropStale()
-    if (!this.#makeRoom(1, queuedSizeOf(delivery))) {
+    const limit = this.#makeRoom(1, queuedSizeOf(delivery))
+    if (limit !== null) {
       // Their order has no gaps, so that it tells how many messages are between two: see `restoreQueue`.
       this.#order--
-      this.#queueFull()
+      this.#queueFull(limit)
       if (limits.queuePolicy === 'disconnect') this.#outlet?.disconnect(ReasonCode.quotaExceeded, 'the queue is full')
       return
     }
@@ -397,35 +401,34 @@ export class Session implements Subscriber, DurableWaiter {
     this.#queue.push(delivery)
   }
 
-  #isFullFor(messages: number, bytes: number): boolean {
+  /** The limit that so much more would go beyond; null for none. Those of bytes first: they may be too small for it alone. */
+  #limitReached(messages: number, bytes: number): QueueLimit | null {
     const { limits, queues } = this.#context
-    return (
-      this.queuedMessages + messages > limits.queueMessages ||
-      this.queuedBytes + bytes > limits.queueBytes ||
-      queues.bytes + bytes > queues.limitBytes
-    )
+    if (this.queuedBytes + bytes > limits.queueBytes) return 'queueBytes'
+    if (queues.bytes + bytes > queues.limitBytes) return 'totalQueueBytes'
+    return this.queuedMessages + messages > limits.queueMessages ? 'queueMessages' : null
   }
 
   /**
    * Drops the oldest, where that is the policy and helps, until so much more fits.
-   * @returns whether it may come: also when room will be made little by little, as the oldest come from the store, or because limits
-   * were lowered under a long queue
+   * @returns null when it may come: also when room will be made little by little, as the oldest come from the store, or because
+   * limits were lowered under a long queue; otherwise the limit that is in the way
    */
-  #makeRoom(messages: number, bytes: number): boolean {
+  #makeRoom(messages: number, bytes: number): QueueLimit | null {
     const { limits, queues } = this.#context
     const fitsAlone = bytes <= limits.queueBytes && queues.bytes - this.queuedBytes + bytes <= queues.limitBytes
-    for (let dropped = 0; this.#isFullFor(messages, bytes); dropped++) {
-      if (this.#queue === null || !fitsAlone) return false
-      if (dropped === letGoPerTurn) return true
+    for (let dropped = 0; ; dropped++) {
+      const limit = this.#limitReached(messages, bytes)
+      if (limit === null || dropped === letGoPerTurn) return null
+      if (this.#queue === null || !fitsAlone) return limit
       if (!this.#queue.isAtHand) {
         this.#queue.fetch()
-        return true
+        return null
       }
-      if (limits.queuePolicy !== 'drop-oldest') return false
-      this.#queueFull()
+      if (limits.queuePolicy !== 'drop-oldest') return limit
+      this.#queueFull(limit)
       this.#drop(this.#takeFirst()!)
     }
-    return true
   }
 
   /** A page of the queue has come from the store. */
@@ -446,9 +449,9 @@ export class Session implements Subscriber, DurableWaiter {
     this.#context.queueLost(this, messages)
   }
 
-  #queueFull(): void {
+  #queueFull(limit: QueueLimit): void {
     this.droppedMessages++
-    this.#context.queueFull(this)
+    this.#context.queueFull(this, limit)
   }
 
   /** @returns undefined when none is at hand */

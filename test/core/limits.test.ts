@@ -44,7 +44,10 @@ test('a full queue is told in the log with what each client has lost, and not fo
     const sender = await broker.client()
     for (let count = 0; count < 20; count++) await sender.publish({ topic: 't', payload: `${count}`, qos: 1 })
     assert.equal(lines.length, 1)
-    assert.match(lines[0], /client=(absent|away) lost=1 lostInAll=1 policy=drop-oldest/)
+    assert.match(
+      lines[0],
+      /client=(absent|away) lost=1 lostInAll=1 limit=limits\.queueMessages value=5 policy=drop-oldest/,
+    )
     assert.equal(broker.library!.counters.droppedQueueFull, 30)
   })
   // The end of the broker tells the rest.
@@ -52,6 +55,27 @@ test('a full queue is told in the log with what each client has lost, and not fo
   const [first, other] = /client=absent/.test(lines[0]) ? ['absent', 'away'] : ['away', 'absent']
   assert.deepEqual(told.sort(), [`client=${first} lost=14 lostInAll=30`, `client=${other} lost=15 lostInAll=30`].sort())
 })
+
+for (const [limit, value, limits] of [
+  ['queueMessages', 3, {}],
+  ['queueBytes', 1024, { queueBytes: '1KiB', queueMessages: 100 }],
+  ['totalQueueBytes', 2048, { totalQueueBytes: '2KiB', queuePolicy: 'drop-newest', queueMessages: 100 }],
+] as const) {
+  test(`what is dropped because a queue is full names the limit that was reached: ${limit}`, async () => {
+    const lines: string[] = []
+    const writeLog = (line: string) => void (/queue is full/.test(line) && lines.push(line))
+    await withBroker({ limits: { queueMessages: 3, ...limits }, writeLog }, async (broker) => {
+      const client = await broker.client({ clientId: 'absent', properties: [[P.sessionExpiryInterval, 100]] })
+      await client.subscribe([{ filter: 't', qos: 1 }])
+      await client.disconnect()
+      const sender = await broker.client()
+      const payload = 'x'.repeat(250)
+      for (let count = 0; count < 10; count++) await sender.publish({ topic: 't', payload, qos: 1 })
+    })
+    assert.ok(lines.length > 0)
+    for (const line of lines) assert.match(line, new RegExp(` limit=limits\\.${limit} value=${value} policy=`))
+  })
+}
 
 test('the limit of connections holds for clients that are being authenticated at the same time', () => {
   let asked = 0
