@@ -3,6 +3,7 @@
 import { EventEmitter } from 'node:events'
 import type { Clock } from '../base/clock.ts'
 import { ProtocolError } from '../base/errors.ts'
+import { Throttle } from '../base/throttle.ts'
 import { TimerWheel } from '../base/timer-wheel.ts'
 import { ApplicationMessage, type PublishForm } from '../codec/application-message.ts'
 import type { Qos } from '../codec/packet-types.ts'
@@ -11,7 +12,6 @@ import { describeReasonCode, ReasonCode } from '../codec/reason-codes.ts'
 import type { AuthConfig, FeaturesConfig, LimitsConfig, ListenerConfig } from '../config/instance-config.ts'
 import { Counters } from '../observe/counters.ts'
 import type { Log } from '../observe/log.ts'
-import { Throttle } from '../observe/throttle.ts'
 import { RetainedStore } from '../routing/retained-store.ts'
 import type { Route } from '../routing/route-cache.ts'
 import { Router } from '../routing/router.ts'
@@ -709,8 +709,9 @@ export class Broker {
   refusedFirstPacket(connection: Connection, what: string): void {
     this.counters.connectionsRefused++
     this.counters.protocolErrors++
-    const suppressed = this.#firstPacketLines.pass()
-    if (suppressed === null) return
+    const heldBack = this.#firstPacketLines.pass()
+    if (heldBack === null) return
+    const suppressed = heldBack || undefined
     this.log.warn('a connection does not begin with CONNECT', { got: what, suppressed, ...connection.logFields() })
   }
 

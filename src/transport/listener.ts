@@ -6,6 +6,7 @@ import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { LifeCycle, type Transitions } from '../base/life-cycle.ts'
 import type { Peer } from '../base/peer.ts'
+import { Throttle } from '../base/throttle.ts'
 import type { ListenerConfig } from '../config/instance-config.ts'
 import { findGroupId, findUserId } from './accounts.ts'
 import { type Address, formatAddress, formatHostPort, parseAddress } from './address.ts'
@@ -13,7 +14,6 @@ import { ConnectionThrottle } from './connection-throttle.ts'
 import { findInheritedFd, type InheritedFds } from './inherited-fds.ts'
 import { describeListenError } from './listen-error.ts'
 import { listenOnce } from './listen-once.ts'
-import { LogThrottle } from './log-throttle.ts'
 import { unixPathOfDescriptor } from './socket-owner.ts'
 import { interceptConnections, type StreamHandle, takeHandle } from './stream-handle.ts'
 import type { TransportLog } from './transport-log.ts'
@@ -29,6 +29,9 @@ const transitions: Transitions<ListenerPhase> = {
   stopped: [],
   failed: [],
 }
+
+/** Of warnings that peers can cause as often as they like. */
+const warningPeriodMs = 10_000
 
 export interface ListenerEnvironment {
   platform: NodeJS.Platform
@@ -85,8 +88,8 @@ class SocketListener implements Listener {
   readonly #life = new LifeCycle(transitions, 'created')
   readonly #server: Server
   readonly #throttle: ConnectionThrottle | null
-  readonly #limitWarning: LogThrottle
-  readonly #errorWarning: LogThrottle
+  readonly #limitWarnings: Throttle
+  readonly #errorWarnings: Throttle
   readonly #onWaitingClose: (this: Socket) => void
   readonly #released = () => {
     this.#connections--
@@ -99,13 +102,13 @@ class SocketListener implements Listener {
   #starting: Promise<void> | null = null
 
   constructor(config: ListenerConfig, environment: ListenerEnvironment, accept: Accept) {
-    const { clock, log } = environment
+    const { clock } = environment
     this.config = config
     this.#environment = environment
     this.#accept = accept
     this.#address = config.address
-    this.#limitWarning = new LogThrottle(log, clock)
-    this.#errorWarning = new LogThrottle(log, clock)
+    this.#limitWarnings = new Throttle(clock, warningPeriodMs)
+    this.#errorWarnings = new Throttle(clock, warningPeriodMs)
     this.#throttle =
       config.connectRate > 0
         ? new ConnectionThrottle(config.connectRate, clock, (socket) => this.#admitSocket(socket))
@@ -285,15 +288,20 @@ class SocketListener implements Listener {
 
   #countAcceptError(error: string): void {
     this.counters.acceptErrors++
-    this.#errorWarning.warn('cannot accept a connection', { listener: this.config.name, error })
+    const suppressed = this.#errorWarnings.pass()
+    if (suppressed === null) return
+    this.#environment.log.warn('cannot accept a connection', { listener: this.config.name, error, suppressed })
   }
 
   #countRefused(limit: string, value: number): void {
     this.counters.refusedOverLimit++
-    this.#limitWarning.warn('connection refused: the listener is at its limit', {
+    const suppressed = this.#limitWarnings.pass()
+    if (suppressed === null) return
+    this.#environment.log.warn('connection refused: the listener is at its limit', {
       listener: this.config.name,
       limit,
       value,
+      suppressed,
     })
   }
 }

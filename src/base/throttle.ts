@@ -1,5 +1,6 @@
-// Keeps a line of the log from drowning the others: it passes at most once in a while, and tells how often it was held back.
-import type { Clock } from '../base/clock.ts'
+// Keeps a line of the log that a flood of peers could repeat without end from drowning the others: the first passes at once, then
+// at most one per period, which tells how often it was held back. Knows neither the line nor the log.
+import type { Clock } from './clock.ts'
 
 export class Throttle {
   readonly #clock: Clock
@@ -12,8 +13,8 @@ export class Throttle {
     this.#periodMs = periodMs
   }
 
-  /** @returns how often it was held back since it last passed, undefined for never; null when it is held back now */
-  pass(): number | undefined | null {
+  /** @returns how often it was held back since it last passed; null when it is held back now */
+  pass(): number | null {
     const nowMs = this.#clock.monotonicMs()
     if (nowMs - this.#passedAtMs < this.#periodMs) {
       this.#heldBack++
@@ -22,6 +23,6 @@ export class Throttle {
     this.#passedAtMs = nowMs
     const heldBack = this.#heldBack
     this.#heldBack = 0
-    return heldBack === 0 ? undefined : heldBack
+    return heldBack
   }
 }
