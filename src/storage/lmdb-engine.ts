@@ -68,6 +68,8 @@ const smallMessageBytes = 262_144
 const deliveriesPerTouch = 16
 const bytesPerTouch = 1024
 const shortestDeliveryBytes = 16
+/** Of the name under which a file that was removed is written anew, until it is whole. */
+export const partSuffix = '.part'
 /** A changed record may cost a copy of its page, and a share of the page above. */
 const bytesPerChange = 4352
 
@@ -322,7 +324,7 @@ export class LmdbEngine implements Engine, StoreFile {
 
   /** The file was removed and is only held open: all that it holds is written anew under its name. */
   async #putBack(): Promise<void> {
-    const part = `${this.path}.part`
+    const part = `${this.path}${partSuffix}`
     try {
       const directory = dirname(this.path)
       // Its own folder alone: what holds that may be a disk that is away.

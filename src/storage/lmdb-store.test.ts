@@ -576,7 +576,7 @@ test('a rescue that was cut short is finished or begun again', () =>
 
 test('a store whose beginning was cut short is begun again, and nothing half-made is left', () =>
   withDirectory(async (directory) => {
-    for (const name of ['store.new.mdb', 'store.new.mdb-lock', 'store.rescue.mdb.part']) {
+    for (const name of ['store.new.mdb', 'store.new.mdb-lock', 'store.rescue.mdb.part', 'store.mdb.part-lock']) {
       writeFileSync(join(directory, name), 'half')
     }
     const store = await open(directory)
@@ -584,6 +584,43 @@ test('a store whose beginning was cut short is begun again, and nothing half-mad
     const left = () => readdirSync(directory).filter((name) => !name.startsWith('store.mdb'))
     assert.deepEqual(left(), [])
     await store.close()
+  }))
+
+test('what a crash leaves of a removed file that was being written anew is the store, and never stays beside one', () =>
+  withDirectory(async (directory) => {
+    await fill(directory)
+    const path = join(directory, 'store.mdb')
+    const part = `${path}.part`
+    const openAfterCrash = async () => {
+      writeFileSync(`${part}-lock`, 'left')
+      const store = await open(directory)
+      assert.deepEqual([existsSync(part), existsSync(`${part}-lock`)], [false, false])
+      return store
+    }
+    // Whole: only its name was missing.
+    renameSync(path, part)
+    let store = await openAfterCrash()
+    assert.equal(store.recovery, null)
+    assert.equal(countWhole(store).deliveries, sessionCount * deliveryCount)
+    await store.close()
+    // Beside a store it is of no use.
+    writeFileSync(part, 'half')
+    store = await openAfterCrash()
+    assert.equal(store.recovery, null)
+    assert.equal(countWhole(store).deliveries, sessionCount * deliveryCount)
+    await store.close()
+    // Cut short anywhere: what is there is rescued, and it is told that something is missing.
+    copyFileSync(path, join(directory, 'whole'))
+    const { size } = statSync(path)
+    for (const bytes of [0, 300, 5000, 20_000, size >> 1, size - 5000]) {
+      copyFileSync(join(directory, 'whole'), part)
+      truncateSync(part, bytes)
+      rmSync(path)
+      store = await openAfterCrash()
+      assert.notEqual(store.recovery, null, `${bytes} bytes`)
+      if (bytes === size - 5000) assert.ok(countWhole(store).sessions > 0)
+      await store.close()
+    }
   }))
 
 test('the file does not grow with what passes through it', () =>

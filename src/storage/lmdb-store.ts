@@ -18,7 +18,7 @@ import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { BatchedStore } from './batched-store.ts'
 import type { DiskLimits } from './disk-space.ts'
-import { LmdbEngine, type LmdbEngineOptions, openEnvironment } from './lmdb-engine.ts'
+import { LmdbEngine, type LmdbEngineOptions, openEnvironment, partSuffix } from './lmdb-engine.ts'
 import { LmdbFile } from './lmdb-file.ts'
 import { formatVersion, isIntact } from './record-codec.ts'
 import { rescueRecords } from './rescue-records.ts'
@@ -58,10 +58,13 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
   const rescuePath = join(directory, rescueName)
   const closedPath = join(directory, closedName)
   const newPath = join(directory, newName)
+  const partPath = `${path}${partSuffix}`
   try {
     makeDirectory(directory)
-    if (!existsSync(path) && existsSync(rescuePath)) takeRescued(rescuePath, path)
-    for (const leftover of [rescuePath, join(directory, incomingName), newPath]) removeEnvironment(leftover)
+    // The second is what is left of a file that was removed under a broker that was killed while it wrote it anew: the only copy, and
+    // what it lacks is told as any damage is.
+    for (const copy of [rescuePath, partPath]) if (!existsSync(path) && existsSync(copy)) takeRescued(copy, path)
+    for (const leftover of [rescuePath, join(directory, incomingName), newPath, partPath]) removeEnvironment(leftover)
     const recovery =
       existsSync(path) && !isAsClosed(path, closedPath) ? await mendIfDamaged(path, rescuePath, clock, signal) : null
     // After a crash, what is read may not be what is on the disk: nothing is built upon it before it is.
