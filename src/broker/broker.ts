@@ -7,7 +7,6 @@ import { Throttle } from '../base/throttle.ts'
 import { TimerWheel } from '../base/timer-wheel.ts'
 import { ApplicationMessage, type PublishForm } from '../codec/application-message.ts'
 import type { Qos } from '../codec/packet-types.ts'
-import type { ConnectPacket } from '../codec/packets.ts'
 import { describeReasonCode, ReasonCode } from '../codec/reason-codes.ts'
 import type { AuthConfig, FeaturesConfig, LimitsConfig, ListenerConfig } from '../config/instance-config.ts'
 import { Counters } from '../observe/counters.ts'
@@ -16,7 +15,6 @@ import { RetainedStore } from '../routing/retained-store.ts'
 import type { Route } from '../routing/route-cache.ts'
 import { Router } from '../routing/router.ts'
 import type { Subscriber, Subscription } from '../routing/subscription.ts'
-import type { AuthenticationAnswer, Authenticator, Authorizer } from '../security/authority.ts'
 import { Journal } from '../session/journal.ts'
 import type { Delivery, QueueLimit, Session, SessionContext, Will } from '../session/session.ts'
 import { SessionRegistry } from '../session/session-registry.ts'
@@ -25,10 +23,11 @@ import type { Loop } from '../transport/loop.ts'
 import type { NetworkConnection } from '../transport/network-connection.ts'
 import { Pulse } from '../transport/pulse.ts'
 import { Connection } from './connection.ts'
-import { droppedByHook } from './handle-publish.ts'
-import { type ClientInfo, HookRegistry, type MaybePromise, type Message } from './hooks.ts'
+import { droppedByHook, HookRegistry } from './hook-registry.ts'
+import type { ClientInfo, MaybePromise } from './hooks.ts'
 import { type Loss, LostMessages } from './lost-messages.ts'
 import { MessageVariants } from './message-variants.ts'
+import { Rights } from './rights.ts'
 import { TokenBucket } from './token-bucket.ts'
 
 export interface BrokerOptions {
@@ -78,7 +77,8 @@ export class Broker {
   readonly log: Log
   readonly wheel: TimerWheel
   readonly counters = new Counters()
-  readonly hooks = new HookRegistry()
+  readonly hooks: HookRegistry
+  readonly rights: Rights
   readonly events = new EventEmitter<BrokerEvents>()
   readonly router: Router
   readonly retained = new RetainedStore()
@@ -100,8 +100,6 @@ export class Broker {
     topicSkip: 0,
     expirySeconds: null,
   }
-  #authenticator: Authenticator | null = null
-  #authorizer: Authorizer | null = null
   /** Grows when anything changes that may change an answer on rights. */
   rightsGeneration = 0
   /** Notes what must survive a restart; null when nothing does. */
@@ -139,6 +137,8 @@ export class Broker {
     this.clock = options.clock
     this.loop = options.loop
     this.log = options.log
+    this.hooks = new HookRegistry(options.log)
+    this.rights = new Rights(this.hooks, () => this.#forgetRights())
     this.#firstPacketLines = new Throttle(options.clock, logPeriodMs)
     const fieldsOf = ({ clientId, messages, messagesInAll }: Loss) => ({
       client: clientId ?? 'others',
@@ -250,24 +250,15 @@ export class Broker {
 
   // ---- who and what may they
 
-  /** Who vouches for user names; null: nobody. */
-  set authenticator(authenticator: Authenticator | null) {
-    this.#authenticator = authenticator
-  }
-
-  set authorizer(authorizer: Authorizer | null) {
-    this.#authorizer = authorizer
-    this.rightsChanged()
-  }
-
   /** Every remembered answer on rights is forgotten. */
-  rightsChanged(): void {
+  #forgetRights(): void {
+    const { rights } = this
     this.rightsGeneration++
-    this.hasRules = this.#authorizer !== null || this.hooks.authorize.length > 0
+    this.hasRules = rights.hasRules
     this.#context.rightsGeneration = this.rightsGeneration
-    this.#context.mayReceive = this.hasRules ? (session, topic) => this.#mayReceive(session, topic) : null
+    this.#context.mayReceive = this.hasRules ? (session, topic) => rights.mayReceive(session, topic) : null
     this.router.admitWith(
-      this.hasRules ? (subscriber: Subscriber, topic) => this.#mayReceive(subscriber as Session, topic) : null,
+      this.hasRules ? (subscriber: Subscriber, topic) => rights.mayReceive(subscriber as Session, topic) : null,
     )
   }
 
@@ -277,120 +268,9 @@ export class Broker {
     if (this.hasRules) this.router.invalidate()
   }
 
-  authenticate(connection: Connection, packet: ConnectPacket): MaybePromise<AuthenticationAnswer> {
-    const { listener, network } = connection
-    const { username } = packet
-    const credentials = {
-      clientId: packet.clientId,
-      username,
-      password: packet.password,
-      peer: network.peer,
-      listenerName: listener.name,
-    }
-    if (this.hooks.authenticate.length > 0) return this.#askHooks(credentials)
-    const needsUser = this.#authenticator !== null ? listener.anonymous !== true : listener.anonymous === false
-    if (username === null || this.#authenticator === null) {
-      if (needsUser) {
-        return { allowed: false, reasonCode: ReasonCode.notAuthorized, reason: 'a user name and password are needed' }
-      }
-      // Nobody vouches for the name, so rules must not rely on it.
-      return { allowed: true, username: null }
-    }
-    const answer = this.#authenticator.authenticate(credentials)
-    const named = (decided: AuthenticationAnswer): AuthenticationAnswer =>
-      decided.allowed ? { allowed: true, username: decided.username ?? username } : decided
-    return answer instanceof Promise ? answer.then(named) : named(answer)
-  }
-
-  /** The first hook that refuses decides. */
-  #askHooks(credentials: Parameters<Authenticator['authenticate']>[0]): MaybePromise<AuthenticationAnswer> {
-    let username = credentials.username
-    const read = (answer: boolean | AuthenticationAnswer): AuthenticationAnswer | null => {
-      if (answer === true) return null
-      if (typeof answer === 'object' && answer !== null) {
-        if (answer.allowed !== true) {
-          return {
-            allowed: false,
-            reasonCode: answer.reasonCode ?? ReasonCode.notAuthorized,
-            reason: answer.reason ?? 'refused',
-          }
-        }
-        if (answer.username !== undefined) username = answer.username
-        return null
-      }
-      // false, and any rubbish that is neither a yes nor a reasoned no.
-      return { allowed: false, reasonCode: ReasonCode.badUserNameOrPassword, reason: 'bad user name or password' }
-    }
-    const ask = (index: number): MaybePromise<AuthenticationAnswer> => {
-      for (let at = index; at < this.hooks.authenticate.length; at++) {
-        const answer = this.hooks.authenticate[at](credentials)
-        if (answer instanceof Promise) return answer.then((late) => read(late) ?? ask(at + 1))
-        const refusal = read(answer)
-        if (refusal !== null) return refusal
-      }
-      return { allowed: true, username }
-    }
-    try {
-      return ask(0)
-    } catch (error) {
-      this.log.error('the authenticate hook failed', { error: String(error) })
-      return { allowed: false, reasonCode: ReasonCode.serverUnavailable, reason: 'authentication is not possible now' }
-    }
-  }
-
-  /** @param topic as the client knows it, without the mount point */
-  authorize(connection: Connection, action: 'publish' | 'subscribe', topic: string): MaybePromise<boolean> {
-    return this.authorizeAs(connection.info!, connection.listener.mountPoint, action, topic)
-  }
-
-  /** As `authorize`, for a client that need not be connected. */
-  authorizeAs(
-    client: ClientInfo,
-    mountPoint: string,
-    action: 'publish' | 'subscribe',
-    topic: string,
-  ): MaybePromise<boolean> {
-    if (!this.hasRules) return true
-    const rules = this.#authorizer
-    if (rules !== null) {
-      const mounted = mountPoint + topic
-      const isAllowed = action === 'publish' ? rules.mayPublish(client, mounted) : rules.maySubscribe(client, mounted)
-      if (!isAllowed) return false
-    }
-    const ask = (index: number): MaybePromise<boolean> => {
-      for (let at = index; at < this.hooks.authorize.length; at++) {
-        const answer = this.hooks.authorize[at]({ client, action, topic })
-        if (answer instanceof Promise) return answer.then((late) => late === true && ask(at + 1))
-        if (answer !== true) return false
-      }
-      return true
-    }
-    try {
-      return ask(0)
-    } catch (error) {
-      this.log.error('the authorize hook failed', { error: String(error), action })
-      return false
-    }
-  }
-
-  #mayReceive(session: Session, topic: string): boolean {
-    const { client } = session
-    // An in-process client belongs to the program that embeds the broker.
-    if (client === null) return true
-    if (this.#authorizer !== null && !this.#authorizer.mayReceive(client, topic)) return false
-    if (this.hooks.authorize.length === 0) return true
-    const request = { client, action: 'receive' as const, topic: topic.slice(session.mountPoint.length) }
-    try {
-      return this.hooks.authorize.every((hook) => hook(request) === true)
-    } catch (error) {
-      this.log.error('the authorize hook failed', { error: String(error), action: 'receive' })
-      return false
-    }
-  }
-
   mayReceiveRetained(session: Session, message: ApplicationMessage): boolean {
     if (message.expiryAt !== -1 && message.hasExpired(this.clock.monotonicMs())) return false
-    return !this.hasRules || this.#mayReceive(session, message.topic)
+    return !this.hasRules || this.rights.mayReceive(session, message.topic)
   }
 
   /** Why no further client is taken in, or null. */
@@ -416,90 +296,6 @@ export class Broker {
       session.filterBytes < Math.max(leastFilterBytes, subscriptionsPerClient * filterBytesEach) &&
       this.router.filterBytes < Math.max(leastFilterBytes, subscriptions * filterBytesEach)
     )
-  }
-
-  // ---- hooks
-
-  /** A message as the client behind this mount point knows it. */
-  #viewOf(message: ApplicationMessage, mountPoint: string): Message {
-    const { topic, payload, qos, retain, properties } = message.own()
-    return { topic: topic.slice(mountPoint.length), payload, qos, retain, properties }
-  }
-
-  /** @returns 0 to go on, `droppedByHook`, or the Reason Code of a refusal */
-  runPublishHooks(client: ClientInfo | null, message: ApplicationMessage, mountPoint: string): MaybePromise<number> {
-    const view = this.#viewOf(message, mountPoint)
-    const hooks = this.hooks.onPublish!
-    const read = (answer: undefined | boolean | number): number =>
-      answer === false ? droppedByHook : typeof answer === 'number' && answer >= 0x80 ? answer : 0
-    const run = (index: number): MaybePromise<number> => {
-      for (let at = index; at < hooks.length; at++) {
-        const answer = hooks[at](client, view)
-        if (answer instanceof Promise) return answer.then((late) => read(late) || run(at + 1))
-        const verdict = read(answer)
-        if (verdict !== 0) return verdict
-      }
-      return 0
-    }
-    try {
-      return run(0)
-    } catch (error) {
-      this.log.error('the onPublish hook failed', { error: String(error) })
-      return ReasonCode.implementationSpecificError
-    }
-  }
-
-  runConnectHooks(client: ClientInfo): MaybePromise<number> {
-    // Whatever is neither undefined nor a number is no answer, and lets nobody in.
-    const read = (answer: unknown): number => {
-      if (answer === undefined) return 0
-      return typeof answer === 'number' ? answer : ReasonCode.implementationSpecificError
-    }
-    const run = (index: number): MaybePromise<number> => {
-      for (let at = index; at < this.hooks.onConnect.length; at++) {
-        const answer = this.hooks.onConnect[at](client)
-        if (answer instanceof Promise) return answer.then((late) => read(late) || run(at + 1))
-        const verdict = read(answer)
-        if (verdict !== 0) return verdict
-      }
-      return 0
-    }
-    try {
-      return run(0)
-    } catch (error) {
-      this.log.error('the onConnect hook failed', { error: String(error) })
-      return ReasonCode.serverUnavailable
-    }
-  }
-
-  runSubscribeHooks(client: ClientInfo, filter: string, qos: Qos): number {
-    for (const hook of this.hooks.onSubscribe) {
-      try {
-        const answer = hook(client, filter, qos)
-        if (typeof answer === 'number' && answer >= 0x80) return answer
-        // Such as a promise, for which nobody would wait.
-        if (answer !== undefined && typeof answer !== 'number') return ReasonCode.implementationSpecificError
-      } catch (error) {
-        this.log.error('the onSubscribe hook failed', { error: String(error) })
-        return ReasonCode.implementationSpecificError
-      }
-    }
-    return 0
-  }
-
-  mayDeliver(connection: Connection, message: ApplicationMessage): boolean {
-    const view = this.#viewOf(message, connection.listener.mountPoint)
-    for (const hook of this.hooks.onDeliver ?? []) {
-      try {
-        const answer: unknown = hook(connection.info!, view)
-        if (answer === undefined || answer === true) continue
-      } catch (error) {
-        this.log.error('the onDeliver hook failed', { error: String(error) })
-      }
-      this.counters.droppedByHook++
-      return false
-    }
-    return true
   }
 
   // ---- the store
@@ -587,12 +383,8 @@ export class Broker {
 
   #publishWill(session: Session, will: Will): void {
     const { client } = session
-    const decide = (isAllowed: boolean): MaybePromise<number> => {
-      if (!isAllowed) return ReasonCode.notAuthorized
-      return this.hooks.onPublish === null
-        ? ReasonCode.success
-        : this.runPublishHooks(client, will.message, session.mountPoint)
-    }
+    const decide = (isAllowed: boolean): MaybePromise<number> =>
+      isAllowed ? this.hooks.runPublish(client, will.message, session.mountPoint) : ReasonCode.notAuthorized
     const finish = (verdict: number) => {
       if (verdict === droppedByHook) this.counters.droppedByHook++
       else if (verdict !== ReasonCode.success) this.counters.publishDenied++
@@ -663,13 +455,7 @@ export class Broker {
     const session = connection.session!
     connection.session = null
     this.sessions.detached(session, connection.isWillDiscarded)
-    for (const hook of this.hooks.onDisconnect) {
-      try {
-        hook(client, reasonCode)
-      } catch (error) {
-        this.log.error('the onDisconnect hook failed', { error: String(error) })
-      }
-    }
+    this.hooks.runDisconnect(client, reasonCode)
     this.#emit('clientDisconnected', client, { reasonCode })
   }
 
@@ -685,13 +471,7 @@ export class Broker {
   }
 
   unsubscribed(client: ClientInfo, filter: string): void {
-    for (const hook of this.hooks.onUnsubscribe) {
-      try {
-        hook(client, filter)
-      } catch (error) {
-        this.log.error('the onUnsubscribe hook failed', { error: String(error) })
-      }
-    }
+    this.hooks.runUnsubscribe(client, filter)
     this.#emit('unsubscribed', client, { filter })
   }
 

@@ -19,7 +19,7 @@ const assignedIdBytes = 12
 
 /** @throws ProtocolError */
 export function handleConnect(connection: Connection, packet: ConnectPacket): void {
-  const { broker, listener } = connection
+  const { broker, listener, network } = connection
   connection.speak(packet.level)
   if (!listener.protocols.includes(protocolVersionNames[packet.level])) {
     throw new ProtocolError(
@@ -39,7 +39,9 @@ export function handleConnect(connection: Connection, packet: ConnectPacket): vo
     startExchange(connection, packet, properties.authenticationMethod)
     return
   }
-  const answer = broker.authenticate(connection, packet)
+  const { clientId, username, password } = packet
+  const credentials = { clientId, username, password, peer: network.peer, listenerName: listener.name }
+  const answer = broker.rights.authenticate(credentials, listener.anonymous)
   if (answer instanceof Promise) {
     connection.whenAnswered(answer, (late) => authenticated(connection, packet, late ?? unavailable))
   } else authenticated(connection, packet, answer)
@@ -108,7 +110,7 @@ export function authenticated(
   const proceed = (isAllowed: boolean | null) => {
     if (isAllowed !== true)
       throw new ProtocolError(ReasonCode.notAuthorized, 'not allowed to publish to the will topic')
-    const verdict = broker.runConnectHooks(connection.info!)
+    const verdict = broker.hooks.runConnect(connection.info!)
     const finish = (reasonCode: number | null) => {
       if (reasonCode === null) throw new ProtocolError(ReasonCode.serverUnavailable, 'a hook failed')
       if (reasonCode !== 0) throw new ProtocolError(reasonCode, 'refused by a hook')
@@ -123,7 +125,7 @@ export function authenticated(
 
 function mayPublishWill(connection: Connection, will: WillPacket): boolean | Promise<boolean> {
   if (isReservedTopicName(will.topic)) return false
-  return connection.broker.hasRules ? connection.broker.authorize(connection, 'publish', will.topic) : true
+  return connection.broker.rights.authorize(connection.info!, connection.listener.mountPoint, 'publish', will.topic)
 }
 
 /** [MQTT-3.1.3-6] [MQTT-3.2.2-16] */

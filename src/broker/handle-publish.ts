@@ -12,6 +12,7 @@ import { isValidUtf8 } from '../codec/utf8.ts'
 import { type Route, sameBytes } from '../routing/route-cache.ts'
 import { countLevelBytes, hasWildcardByte } from '../topic/topic-name.ts'
 import type { Connection } from './connection.ts'
+import { droppedByHook } from './hook-registry.ts'
 import type { MaybePromise } from './hooks.ts'
 
 const noPrefix = Buffer.alloc(0)
@@ -170,7 +171,12 @@ function mayPublish(connection: Connection, route: Route): MaybePromise<boolean>
   }
   const allowed = connection.allowedRoutes!
   if (allowed.has(route)) return true
-  const answer = broker.authorize(connection, 'publish', connection.unmount(route.topic))
+  const answer = broker.rights.authorize(
+    connection.info!,
+    connection.listener.mountPoint,
+    'publish',
+    connection.unmount(route.topic),
+  )
   if (answer === true && route.isCached) {
     if (allowed.size >= allowedRoutesLimit) allowed.clear()
     allowed.add(route)
@@ -191,12 +197,10 @@ function publishAfterHooks(
   const { broker } = connection
   const { packetId, qos } = message
   const own = message.own()
-  const decide = (allowed: boolean | null): MaybePromise<number> => {
-    if (allowed !== true) return ReasonCode.notAuthorized
-    return broker.hooks.onPublish === null
-      ? ReasonCode.success
-      : broker.runPublishHooks(connection.info, own, connection.listener.mountPoint)
-  }
+  const decide = (allowed: boolean | null): MaybePromise<number> =>
+    allowed === true
+      ? broker.hooks.runPublish(connection.info, own, connection.listener.mountPoint)
+      : ReasonCode.notAuthorized
   const answer = isAllowed === true ? decide(true) : isAllowed.then(decide)
   const finish = (verdict: number | null): void => {
     if (verdict === null) refuse(connection, qos, packetId, ReasonCode.implementationSpecificError, 'a hook failed')
@@ -212,9 +216,6 @@ function publishAfterHooks(
   if (typeof answer === 'number') finish(answer)
   else connection.whenAnswered(answer, finish)
 }
-
-/** What `runPublishHooks` answers for a message that goes nowhere and is acknowledged all the same. */
-export const droppedByHook = 1
 
 function acknowledgeDropped(connection: Connection, qos: number, packetId: number): void {
   connection.broker.counters.droppedByHook++

@@ -28,8 +28,9 @@ export function handleSubscribe(connection: Connection, packet: SubscribePacket)
   const asked: Promise<void>[] = []
   packet.subscriptions.forEach((request, index) => {
     if (refusals[index] !== 0) return
+    const filter = parseSharedFilter(request.filter)?.filter ?? request.filter
     const right: MaybePromise<boolean> = broker.hasRules
-      ? broker.authorize(connection, 'subscribe', parseSharedFilter(request.filter)?.filter ?? request.filter)
+      ? broker.rights.authorize(connection.info!, connection.listener.mountPoint, 'subscribe', filter)
       : true
     if (right === false) refusals[index] = ReasonCode.notAuthorized
     else if (right !== true) {
@@ -78,7 +79,7 @@ function subscribeAll(
       if (refusals[index] === ReasonCode.notAuthorized) broker.counters.subscribeDenied++
       return refusals[index]
     }
-    const refusal = broker.runSubscribeHooks(connection.info!, request.filter, request.qos)
+    const refusal = broker.hooks.runSubscribe(connection.info!, request.filter, request.qos)
     if (refusal !== 0) return refusal
     // A hook, or who heard of the filter before, may have parted with the client: its Session can be over.
     if (!connection.isOpen) return ReasonCode.unspecifiedError

@@ -1,5 +1,4 @@
 // What a program that embeds the broker may decide or hear of. Every hook is optional; one that is not there costs nothing.
-import { OperatorError } from '../base/errors.ts'
 import type { Peer } from '../base/peer.ts'
 import type { Qos } from '../codec/packet-types.ts'
 import type { Properties } from '../codec/properties.ts'
@@ -66,50 +65,4 @@ export interface BrokerHooks {
   onPublish?(client: ClientInfo | null, message: Message): MaybePromise<undefined | boolean | number>
   /** Before a message goes to a client; false leaves this client out. */
   onDeliver?(client: ClientInfo, message: Message): undefined | boolean
-}
-
-/** Every name that a hook may have; the compiler asks for one that is missing. */
-const hookNames: Record<keyof BrokerHooks, true> = {
-  authenticate: true,
-  enhancedAuthenticators: true,
-  authorize: true,
-  onConnect: true,
-  onDisconnect: true,
-  onSubscribe: true,
-  onUnsubscribe: true,
-  onPublish: true,
-  onDeliver: true,
-}
-
-/** All hooks of one kind in the order in which they were added. */
-export class HookRegistry {
-  authenticate: NonNullable<BrokerHooks['authenticate']>[] = []
-  readonly enhancedAuthenticators = new Map<string, EnhancedAuthenticator>()
-  authorize: NonNullable<BrokerHooks['authorize']>[] = []
-  onConnect: NonNullable<BrokerHooks['onConnect']>[] = []
-  onDisconnect: NonNullable<BrokerHooks['onDisconnect']>[] = []
-  onSubscribe: NonNullable<BrokerHooks['onSubscribe']>[] = []
-  onUnsubscribe: NonNullable<BrokerHooks['onUnsubscribe']>[] = []
-  /** null while there is none: looked at for every message. */
-  onPublish: NonNullable<BrokerHooks['onPublish']>[] | null = null
-  onDeliver: NonNullable<BrokerHooks['onDeliver']>[] | null = null
-
-  /** @throws OperatorError for a name that no hook has: a hook that is never asked would let everything pass */
-  add(hooks: BrokerHooks): void {
-    for (const name of Object.keys(hooks)) {
-      if (Object.hasOwn(hookNames, name)) continue
-      throw new OperatorError('unknown-hook', `there is no hook ${JSON.stringify(name)}`, {
-        fix: `the hooks are ${Object.keys(hookNames).join(', ')}`,
-      })
-    }
-    if (hooks.authenticate !== undefined) this.authenticate.push(hooks.authenticate.bind(hooks))
-    for (const one of hooks.enhancedAuthenticators ?? []) this.enhancedAuthenticators.set(one.method, one)
-    if (hooks.authorize !== undefined) this.authorize.push(hooks.authorize.bind(hooks))
-    if (hooks.onConnect !== undefined) this.onConnect.push(hooks.onConnect.bind(hooks))
-    if (hooks.onDisconnect !== undefined) this.onDisconnect.push(hooks.onDisconnect.bind(hooks))
-    if (hooks.onSubscribe !== undefined) this.onSubscribe.push(hooks.onSubscribe.bind(hooks))
-    if (hooks.onUnsubscribe !== undefined) this.onUnsubscribe.push(hooks.onUnsubscribe.bind(hooks))
-    if (hooks.onPublish !== undefined) this.onPublish = [...(this.onPublish ?? []), hooks.onPublish.bind(hooks)]
-    if (hooks.onDeliver !== undefined) this.onDeliver = [...(this.onDeliver ?? []), hooks.onDeliver.bind(hooks)]
-  }
 }

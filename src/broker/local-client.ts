@@ -94,13 +94,13 @@ export class LocalClient implements Outlet {
     }
     const bytes = typeof payload === 'string' ? Buffer.from(payload) : Buffer.from(payload)
     const message = createMessage(topic, bytes, { ...options, nowMs: this.#broker.clock.monotonicMs() })
-    const { hooks } = this.#broker
+    const broker = this.#broker
+    const { hooks } = broker
     if (hooks.onPublish !== null) {
-      const verdict = await this.#broker.runPublishHooks(null, message, '')
+      const verdict = await hooks.runPublish(null, message, '')
       if (verdict >= 0x80) throw new ProtocolError(verdict, `refused: ${describeReasonCode(verdict)}`)
       if (verdict !== 0) return
     }
-    const broker = this.#broker
     const { journal } = broker
     const problem = broker.refusalOfStore(broker.router.routeOf(topic), message, this.#session)
     if (problem !== null) {

@@ -116,7 +116,7 @@ export class PacketWriter implements Outlet {
       broker.counters.droppedOutputFull++
       return false
     }
-    if (broker.hooks.onDeliver !== null && !broker.mayDeliver(this.#connection, message)) return false
+    if (broker.hooks.onDeliver !== null && !this.#mayDeliver(message)) return false
     const firstByte = retain ? 0x31 : 0x30
     if (this.#isPlain && identifiers === null && (message.expiryAt === -1 || !message.isOwned)) {
       let source = message.buffer
@@ -146,7 +146,7 @@ export class PacketWriter implements Outlet {
   ): boolean {
     const { output } = this
     const broker = this.#broker
-    if (broker.hooks.onDeliver !== null && !broker.mayDeliver(this.#connection, message)) return false
+    if (broker.hooks.onDeliver !== null && !this.#mayDeliver(message)) return false
     const firstByte = 0x30 | (isDuplicate ? 8 : 0) | (qos << 1) | (retain ? 1 : 0)
     if (this.#isPlain && identifiers === null && (message.expiryAt === -1 || !message.isOwned)) {
       let source = message.buffer
@@ -228,6 +228,14 @@ export class PacketWriter implements Outlet {
     const slab = output.reserve(length)
     output.length = writePublish(slab, output.length, message, form)
     return true
+  }
+
+  /** As far as hooks decide; what they hold back is counted. */
+  #mayDeliver(message: ApplicationMessage): boolean {
+    const { info, listener } = this.#connection
+    if (this.#broker.hooks.mayDeliver(info!, message, listener.mountPoint)) return true
+    this.#broker.counters.droppedByHook++
+    return false
   }
 
   /** Aliases go to the first topics that the client gets. [MQTT-3.1.2-26] @returns the topic whose alias is new */

@@ -150,6 +150,6 @@ function willOf(broker: Broker, journal: Journal, record: SessionRecord, client:
   const message = journal.messageOf({ packet, isVersion5: true, receivedAtMs: broker.clock.wallMs() })
   const { topic } = message
   const mayPublish = () =>
-    broker.authorizeAs(client, record.mountPoint, 'publish', topic.slice(record.mountPoint.length))
+    broker.rights.authorize(client, record.mountPoint, 'publish', topic.slice(record.mountPoint.length))
   return { message, topic, delaySeconds, mayPublish }
 }

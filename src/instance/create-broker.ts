@@ -148,13 +148,13 @@ export class AtollBroker {
   /** Adds hooks; those added first are asked first. */
   use(hooks: BrokerHooks): this {
     this.#instance.broker.hooks.add(hooks)
-    if (hooks.authorize !== undefined) this.#instance.broker.rightsChanged()
+    if (hooks.authorize !== undefined) this.#instance.broker.rights.changed()
     return this
   }
 
   /** Remembered answers of the `authorize` hook are forgotten. */
   rightsChanged(): void {
-    this.#instance.broker.rightsChanged()
+    this.#instance.broker.rights.changed()
   }
 
   on<Name extends keyof BrokerEvents>(name: Name, listener: (...values: BrokerEvents[Name]) => void): this {

@@ -513,11 +513,11 @@ export class Instance {
     if (passwords === null) this.#passwords = null
     else if (this.#passwords === null) this.#passwords = createPasswordAuthenticator(passwords)
     else this.#passwords.update(passwords)
-    this.broker.authenticator = this.#passwords
+    this.broker.rights.authenticator = this.#passwords
     if (acl === null) this.#acl = null
     else if (this.#acl === null) this.#acl = createAclAuthorizer(acl)
     else this.#acl.update(acl)
-    this.broker.authorizer = this.#acl
+    this.broker.rights.authorizer = this.#acl
   }
 }
 
