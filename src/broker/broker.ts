@@ -16,7 +16,7 @@ import type { Route } from '../routing/route-cache.ts'
 import { Router } from '../routing/router.ts'
 import type { Subscriber, Subscription } from '../routing/subscription.ts'
 import { Journal } from '../session/journal.ts'
-import type { Delivery, QueueLimit, Session, SessionContext, Will } from '../session/session.ts'
+import type { Delivery, Session, SessionContext, Will } from '../session/session.ts'
 import { SessionRegistry } from '../session/session-registry.ts'
 import type { Store } from '../storage/store.ts'
 import type { Loop } from '../transport/loop.ts'
@@ -25,8 +25,8 @@ import { Pulse } from '../transport/pulse.ts'
 import { Connection } from './connection.ts'
 import { droppedByHook, HookRegistry } from './hook-registry.ts'
 import type { ClientInfo, MaybePromise } from './hooks.ts'
-import { type Loss, LostMessages } from './lost-messages.ts'
 import { MessageVariants } from './message-variants.ts'
+import { QueueLosses } from './queue-losses.ts'
 import { Rights } from './rights.ts'
 import { TokenBucket } from './token-bucket.ts'
 
@@ -125,10 +125,7 @@ export class Broker {
   readonly #context: SessionContext
   readonly #housekeeping: Pulse
   readonly #firstPacketLines: Throttle
-  /** What was lost because a queue was full, by the limit that it had reached, because it waited too long, and because the store is damaged. */
-  readonly #lostToLimits: Record<QueueLimit, LostMessages>
-  readonly #lostToAge: LostMessages
-  readonly #lostToDamage: LostMessages
+  readonly #losses: QueueLosses
 
   constructor(options: BrokerOptions) {
     this.limits = options.limits
@@ -140,29 +137,8 @@ export class Broker {
     this.hooks = new HookRegistry(options.log)
     this.rights = new Rights(this.hooks, () => this.#forgetRights())
     this.#firstPacketLines = new Throttle(options.clock, logPeriodMs)
-    const fieldsOf = ({ clientId, messages, messagesInAll }: Loss) => ({
-      client: clientId ?? 'others',
-      lost: messages,
-      lostInAll: messagesInAll,
-    })
-    const lostTo = (limit: QueueLimit) =>
-      new LostMessages(options.clock, (loss) => {
-        const { [limit]: value, queuePolicy: policy } = this.limits
-        const fields = { ...fieldsOf(loss), limit: `limits.${limit}`, value, policy }
-        this.log.warn('a queue is full, messages are dropped', fields)
-      })
-    this.#lostToLimits = {
-      queueMessages: lostTo('queueMessages'),
-      queueBytes: lostTo('queueBytes'),
-      totalQueueBytes: lostTo('totalQueueBytes'),
-    }
-    this.#lostToAge = new LostMessages(options.clock, (loss) => {
-      this.log.warn('messages have waited longer than limits.queueAge and are dropped', fieldsOf(loss))
-    })
-    this.#lostToDamage = new LostMessages(options.clock, (loss) => {
-      const fix = 'restart the instance: its store is checked then, and what can be read is rescued'
-      this.log.error('THE STORE IS DAMAGED: messages that wait for a client cannot be read', { ...fieldsOf(loss), fix })
-    })
+    const { clock, log, counters } = this
+    this.#losses = new QueueLosses({ clock, log, counters, limits: () => this.limits })
     this.wheel = new TimerWheel(options.clock)
     this.router = new Router({
       shareStrategy: options.features.shareStrategy,
@@ -187,9 +163,9 @@ export class Broker {
       rightsGeneration: 0,
       journal: null,
       orphaned: (orphans) => this.#orphaned(orphans),
-      queueFull: (session, limit) => this.#queueFull(session, limit),
-      queueAged: (session) => this.#queueAged(session),
-      queueLost: (session, messages) => this.#queueLost(session, messages),
+      queueFull: (session, limit) => this.#losses.noteFull(session.clientId, limit),
+      queueAged: (session) => this.#losses.noteAged(session.clientId),
+      queueLost: (session, messages) => this.#losses.noteDamaged(session.clientId, messages),
     }
     this.#housekeeping = new Pulse(this.loop, this.clock, housekeepingMs, () => this.#keepHouse())
     this.sessions = new SessionRegistry(this.#context, this.wheel, {
@@ -215,7 +191,7 @@ export class Broker {
       for (const connection of [...this.connections]) connection.destroy()
     })
     this.#housekeeping.stop()
-    for (const lost of this.#losses) lost.tellAll()
+    this.#losses.tellAll()
     this.wheel.stop()
   }
 
@@ -495,21 +471,6 @@ export class Broker {
     this.log.warn('a connection does not begin with CONNECT', { got: what, suppressed, ...connection.logFields() })
   }
 
-  #queueFull(session: Session, limit: QueueLimit): void {
-    this.counters.droppedQueueFull++
-    this.#lostToLimits[limit].note(session.clientId, 1)
-  }
-
-  #queueAged(session: Session): void {
-    this.counters.droppedQueueAge++
-    this.#lostToAge.note(session.clientId, 1)
-  }
-
-  #queueLost(session: Session, messages: number): void {
-    this.counters.droppedDamaged += messages
-    this.#lostToDamage.note(session.clientId, messages)
-  }
-
   /** Bytes that wait to be written to clients that do not read. */
   get outputBytes(): number {
     let bytes = 0
@@ -533,15 +494,10 @@ export class Broker {
   }
 
   /** @returns whether something changes although nothing happens */
-  get #losses(): LostMessages[] {
-    return [...Object.values(this.#lostToLimits), this.#lostToAge, this.#lostToDamage]
-  }
-
   #keepHouse(): boolean {
     if (this.blocked.size > 0 || this.retained.isExpiring) this.loop.run(() => this.#sweep())
     this.#watchMemory()
-    let isLossUntold = false
-    for (const lost of this.#losses) if (lost.tell()) isLossUntold = true
+    const isLossUntold = this.#losses.tell()
     return isLossUntold || this.blocked.size > 0 || this.retained.isExpiring || this.isMemoryHigh
   }
 
