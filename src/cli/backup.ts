@@ -68,6 +68,8 @@ async function restore(file: string, flags: StoreFlags & { yes?: true }): Promis
   }
   const { restoreData, storedFile } = await import('../instance/stored-data.ts')
   const { dataDir, account } = place
+  // Before anybody is asked, and a folder made for it.
+  if (!existsSync(source)) throw new OperatorError('no-such-file', 'there is no such file', { place: { file: source } })
   const { confirm } = await import('./confirm.ts')
   await confirm(`replace the data of ${name}`, (flags.yes ?? false) || !existsSync(storedFile(dataDir)))
   await makeDataDirectory(dataDir, account)

@@ -179,6 +179,8 @@ async function exportOne(
     try {
       writeFileSync(file, text, { flag: 'wx', mode: 0o600 })
     } catch (error) {
+      const { expectFolderOf } = await import('../instance/stored-data.ts')
+      expectFolderOf(resolve(file))
       throw new OperatorError('cannot-write', (error as Error).message, { place: { file } })
     }
     if (!flags.json) printLine(`${name} exported to ${escapeText(file)}`)

@@ -8,6 +8,7 @@ import { LmdbFile } from '../storage/lmdb-file.ts'
 import { type StoreSurvey, surveyStore } from '../storage/survey-store.ts'
 import { type StoredKind, type StoredRow, storedKindOf, storedRow } from './stored-row.ts'
 
+export { expectFolderOf } from '../storage/target-folder.ts'
 export type { StoreSurvey }
 export type Progress = (share: number) => void
 

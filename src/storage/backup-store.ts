@@ -29,6 +29,7 @@ import {
 } from './lmdb-store.ts'
 import type { StoreFile } from './store-file.ts'
 import { type StoreSurvey, type SurveyOptions, surveyStore } from './survey-store.ts'
+import { expectFolderOf } from './target-folder.ts'
 
 /** A backup being written, in a folder that nobody else may enter: the copy begins with the mode that LMDB or the store gives it. */
 const partName = 'unfinished-backup.mdb'
@@ -40,7 +41,7 @@ export function storeFileOf(directory: string): string {
 
 /**
  * Writes a backup of an open store, or of the file of one that is not open, which the caller has locked.
- * @throws OperatorError `backup-exists`, `store-damaged`, `cannot-write`; nothing is left at `target` then
+ * @throws OperatorError `backup-exists`, `no-such-folder`, `store-damaged`, `cannot-write`; nothing is left at `target` then
  */
 export async function backupStore(
   source: StoreFile | string,
@@ -53,6 +54,7 @@ export async function backupStore(
       fix: 'choose another name, or move it away',
     })
   }
+  expectFolderOf(target)
   const folder = `${target}.part`
   const part = join(folder, partName)
   let isMade = false

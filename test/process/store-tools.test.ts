@@ -13,7 +13,7 @@ import {
   writeFileSync,
   writeSync,
 } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import mqtt, { type MqttClient } from 'mqtt'
 import { type Daemon, Workplace } from './daemon.ts'
@@ -235,6 +235,35 @@ test('a damaged store: verify names what is wrong, backup refuses it, restore ke
   await place.text('restore', file, '--yes', ...at)
   assert.match(await place.text('store', 'verify', ...at), /^ok/)
   assert.ok(readdirSync(place.storeFolder).some((name) => name.startsWith('store.replaced-')))
+})
+
+test('a backup into a folder that is not there is refused, and no folder is made: it may be a disk that is not mounted', async (t) => {
+  const place = new StorePlace(t)
+  place.describe('process')
+  const daemon = await place.serve()
+  place.write('file', '')
+  const missing = place.path('missing')
+  const assertRefused = async (file: string, ...args: string[]) => {
+    const { code, stderr } = await place.run(...args)
+    const folder = dirname(file)
+    const fix = 'make it, or mount its disk, or write to another one'
+    assert.equal(stderr, `${file}: there is no folder ${folder} (${fix})\n`)
+    assert.equal(code, 5)
+    assert.equal(existsSync(missing), false)
+  }
+  const deep = join(missing, 'folder/x')
+  await assertRefused(deep, 'backup', deep)
+  await assertRefused(place.path('file/x'), 'backup', place.path('file/x'))
+  await assertRefused(deep, 'instance', 'export', 'plant', deep, '--with-data')
+  daemon.kill('SIGTERM')
+  assert.equal(await daemon.ended(), 0)
+  await assertRefused(deep, 'backup', deep, '-c', place.configFile)
+  // Nor is one made for a backup that is not there.
+  rmSync(place.path('data'), { recursive: true })
+  const { code, stderr } = await place.run('restore', deep, '-c', place.configFile)
+  assert.equal(stderr, `${deep}: there is no such file\n`)
+  assert.equal(code, 5)
+  assert.equal(existsSync(place.path('data')), false)
 })
 
 test('nobody looks into a folder that a broker has', async (t) => {
