@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test'
 import { type Mosquitto, startMosquitto, withoutMosquitto } from '../client/mosquitto.test.support.ts'
 
 const main = join(import.meta.dirname, 'main.js')
-const limits = { skip: withoutMosquitto, timeout: 30_000 }
+const limits = { skip: withoutMosquitto, timeout: 120_000 }
 
 type Broker = Pick<Mosquitto, 'port' | 'socketPath' | 'stop'>
 
@@ -121,7 +121,7 @@ for (const [name, skip, start] of brokers) {
     })
     after(() => broker?.stop())
 
-    test('every source of messages', { timeout: 30_000 }, async () => {
+    test('every source of messages', { timeout: 120_000 }, async () => {
       const file = join(folder, 'payload.bin')
       await writeFile(file, Buffer.from([0, 10, 255]))
       const rows: [words: string[], input: string, expected: string[]][] = [
@@ -143,7 +143,7 @@ for (const [name, skip, start] of brokers) {
       }
     })
 
-    test('over TCP, by URL, by environment, and in every version', { timeout: 30_000 }, async () => {
+    test('over TCP, by URL, by environment, and in every version', { timeout: 120_000 }, async () => {
       assert.ok(broker !== null)
       const { port, socketPath } = broker
       const rows: [words: string[], environment: NodeJS.ProcessEnv][] = [
@@ -160,7 +160,7 @@ for (const [name, skip, start] of brokers) {
       assert.equal((await subscriber.result).out, 'x\n'.repeat(rows.length))
     })
 
-    test('JSON with properties, verbose, and filtered', { timeout: 30_000 }, async () => {
+    test('JSON with properties, verbose, and filtered', { timeout: 120_000 }, async () => {
       const json = await subscribed(
         '-t',
         'form/#',
@@ -228,7 +228,7 @@ for (const [name, skip, start] of brokers) {
       assert.equal((await verbose.result).out, 'form/skip x\nform/a \xc3\xbc\nform/b \xff\n')
     })
 
-    test('retained messages', { timeout: 30_000 }, async () => {
+    test('retained messages', { timeout: 120_000 }, async () => {
       const publish = ['pub', ...place(), '-t', 'kept', '-q', '1']
       await run([...publish, '-r', '-m', 'old'])
       const subscribe = ['sub', ...place(), '-t', 'kept']
@@ -244,7 +244,7 @@ for (const [name, skip, start] of brokers) {
       await run([...publish, '-r', '-n'])
     })
 
-    test('a session is kept with -c, and unsubscribed with -U', { timeout: 30_000 }, async () => {
+    test('a session is kept with -c, and unsubscribed with -U', { timeout: 120_000 }, async () => {
       const keep = ['-c', '-i', 'keeper', '-q', '1']
       assert.deepEqual(await run(['sub', ...place(), ...keep, '-t', 'later', '-E']), fine)
       await run(['pub', ...place(), '-t', 'later', '-m', 'waited', '-q', '1'])
@@ -257,7 +257,7 @@ for (const [name, skip, start] of brokers) {
       assert.deepEqual(await run(['sub', ...place(), '-i', 'keeper', '-t', 'later', '-E']), fine)
     })
 
-    test('Ctrl-C leaves cleanly', { timeout: 30_000 }, async () => {
+    test('Ctrl-C leaves cleanly', { timeout: 120_000 }, async () => {
       for (const signal of ['SIGINT', 'SIGTERM'] as const) {
         const subscriber = await subscribed('-t', 'signal')
         subscriber.child.kill(signal)
@@ -273,7 +273,7 @@ for (const [name, skip, start] of brokers) {
       assert.match(err, /sent DISCONNECT/)
     })
 
-    test('a reader of the output that goes away is no error', { timeout: 30_000 }, async () => {
+    test('a reader of the output that goes away is no error', { timeout: 120_000 }, async () => {
       const subscriber = await subscribed('-t', 'pipe')
       subscriber.child.stdout.destroy()
       const publisher = new Run([
@@ -295,7 +295,7 @@ for (const [name, skip, start] of brokers) {
       assert.doesNotMatch(err, /EPIPE|Error/)
     })
 
-    test('errors say what happened, where, and what to do', { timeout: 30_000 }, async () => {
+    test('errors say what happened, where, and what to do', { timeout: 120_000 }, async () => {
       const rows: [words: string[], code: number, err: RegExp][] = [
         [
           ['pub', '-p', '1', '-t', 'a', '-n'],
@@ -340,7 +340,7 @@ for (const [name, skip, start] of brokers) {
       assert.match((await run(['pub', '--help'])).out, /--unix <path>/)
     })
 
-    test('passwords do not show in what -d prints', { timeout: 30_000 }, async () => {
+    test('passwords do not show in what -d prints', { timeout: 120_000 }, async () => {
       const { code, err } = await run([
         'pub',
         ...place(),

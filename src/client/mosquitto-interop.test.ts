@@ -55,7 +55,7 @@ async function open(options: Omit<ClientOptions, 'clientId'> & { clientId?: stri
 for (const transport of ['tcp', 'unix'] as const) {
   for (const level of [3, 4, 5] as ProtocolLevel[]) {
     const name = `Mosquitto over ${transport}, level ${level}`
-    const limits = { skip: withoutMosquitto, timeout: 20_000 }
+    const limits = { skip: withoutMosquitto, timeout: 120_000 }
 
     test(`${name}: every QoS comes as it went`, limits, async () => {
       const inbox = new Inbox()
@@ -153,7 +153,7 @@ for (const transport of ['tcp', 'unix'] as const) {
   }
 }
 
-test('Mosquitto: properties of MQTT 5 come through', { skip: withoutMosquitto, timeout: 20_000 }, async () => {
+test('Mosquitto: properties of MQTT 5 come through', { skip: withoutMosquitto, timeout: 120_000 }, async () => {
   const inbox = new Inbox()
   const client = await open({
     address: addressOf('unix'),
@@ -184,7 +184,7 @@ test('Mosquitto: properties of MQTT 5 come through', { skip: withoutMosquitto, t
 
 test('Mosquitto: another client with the same identifier takes over', {
   skip: withoutMosquitto,
-  timeout: 20_000,
+  timeout: 120_000,
 }, async () => {
   const first = await open({ address: addressOf('unix'), clientId: 'twin' })
   const second = await open({ address: addressOf('tcp'), clientId: 'twin' })
@@ -193,7 +193,7 @@ test('Mosquitto: another client with the same identifier takes over', {
   await second.disconnect()
 })
 
-test('Mosquitto: without rights the refusal says so', { skip: withoutMosquitto, timeout: 20_000 }, async () => {
+test('Mosquitto: without rights the refusal says so', { skip: withoutMosquitto, timeout: 120_000 }, async () => {
   const strict = await startMosquitto(['allow_anonymous false'])
   try {
     for (const [level, connackCode] of [

@@ -19,7 +19,7 @@ export interface MemberInput extends Partial<Omit<FleetMember, 'config'>> {
   config?: Input
 }
 
-const deadlineMs = 20_000
+const deadlineMs = 60_000
 
 export class FleetUnderTest {
   readonly folder = mkdtempSync(join(tmpdir(), 'atoll-fleet-'))

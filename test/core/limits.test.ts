@@ -4,7 +4,8 @@ import { once } from 'node:events'
 import { connect as openSocket } from 'node:net'
 import { test } from 'node:test'
 import { withBroker } from '../kit/broker.ts'
-import { DEADLINE_MS, type RawClient } from '../kit/raw-client.ts'
+import type { RawClient } from '../kit/raw-client.ts'
+import { until } from '../kit/until.ts'
 import { connect, P, pingreq, puback, pubcomp, publish, pubrec } from '../kit/wire.ts'
 
 test('a client over its message rate is slowed down to the rate, and not below', () =>
@@ -221,17 +222,8 @@ for (const [what, connectOptions, fill] of [
         client.destroy()
         return reasonCode === 0x97
       }
-      await until(isRefused)
+      await until('a refusal', isRefused)
       for (const client of holders) await client.disconnect()
-      await until(async () => !(await isRefused()))
+      await until('room again', async () => !(await isRefused()))
     }))
-}
-
-/** Asks until the answer is yes, within the deadline of the test kit. */
-async function until(isSo: () => Promise<boolean>): Promise<void> {
-  const endAtMs = performance.now() + DEADLINE_MS
-  while (!(await isSo())) {
-    assert.ok(performance.now() < endAtMs, 'it did not come to it in time')
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
 }

@@ -32,7 +32,7 @@ export interface RoundOptions {
   world?: (folder: string) => World
   /** Kills in this round; chosen by the seed if left out. */
   kills?: number
-  /** Nothing came for so long: what is missing will not come any more. */
+  /** Nothing came for so long: what is missing will not come any more. Short where a loss is expected. */
   quietMs?: number
 }
 
@@ -71,7 +71,15 @@ interface End {
 const TICK_MS = 4
 /** An event that does not come, as when all is refused, must not keep a process alive. */
 const LIFE_LIMIT_MS = 3000
-const DRAIN_LIMIT_MS = 30_000
+const DRAIN_LIMIT_MS = 120_000
+/**
+ * How long nothing comes before what is missing counts as gone: long, because a machine, and its disk more so, may stand
+ * still. Where something may be lost, and waiting is the rule, less.
+ */
+const QUIET_MS = 20_000
+const QUIET_WITH_LEAVE_MS = 1500
+/** A machine that stood still takes up no more than this of any wait. */
+const STEP_LIMIT_MS = 100
 /** Messages of a round: the harness remembers the story of each. */
 const MESSAGE_LIMIT = 6000
 
@@ -96,7 +104,7 @@ function chooseEnds(random: Random, kills: number, haste: number): End[] {
 
 class Round {
   readonly #random: Random
-  readonly #quietMs: number
+  readonly #givenQuietMs: number | null
   readonly #tempo: Tempo
   readonly #haste: number
   readonly #ledger: Ledger
@@ -110,8 +118,8 @@ class Round {
   readonly #roamers: Subscriber[] = []
   #bornCount = 0
 
-  constructor(world: World, { seed, durability, quietMs = 1500 }: RoundOptions) {
-    this.#quietMs = quietMs
+  constructor(world: World, { seed, durability, quietMs }: RoundOptions) {
+    this.#givenQuietMs = quietMs ?? null
     this.#tempo = world.tempo
     this.#haste = world.haste ?? 1
     this.#random = new Random(seed)
@@ -121,6 +129,10 @@ class Round {
     this.#broker = world.broker({ durability, limits }, this.#random, this.#ledger)
     this.#place = { broker: this.#broker, ledger: this.#ledger }
     this.#populate()
+  }
+
+  get #quietMs(): number {
+    return this.#givenQuietMs ?? (this.#ledger.hasLeave ? QUIET_WITH_LEAVE_MS : QUIET_MS)
   }
 
   #anywhere(): { level: Level; transport: Transport } {
@@ -368,15 +380,19 @@ class Round {
   /** Until it is so, or nothing moves any more. */
   async #until(isSo: () => boolean): Promise<void> {
     const { figures } = this.#ledger
-    const endAtMs = this.#tempo.nowMs() + DRAIN_LIMIT_MS
-    let movedAtMs = this.#tempo.nowMs()
+    let lastMs = this.#tempo.nowMs()
+    let waitedMs = 0
+    let quietMs = 0
     let before = -1
     while (!isSo()) {
       const nowMs = this.#tempo.nowMs()
+      const stepMs = Math.min(nowMs - lastMs, STEP_LIMIT_MS)
       const count = figures.deliveries + figures.acknowledgements
-      if (count !== before) movedAtMs = nowMs
+      lastMs = nowMs
+      waitedMs += stepMs
+      quietMs = count === before ? quietMs + stepMs : 0
       before = count
-      if (nowMs > endAtMs || nowMs - movedAtMs > this.#quietMs) return
+      if (waitedMs > DRAIN_LIMIT_MS || quietMs > this.#quietMs) return
       await this.#tempo.pause(TICK_MS)
     }
   }

@@ -8,6 +8,7 @@ import { type TestContext, test } from 'node:test'
 import { createBroker } from 'atollmq'
 import { FaultDisk } from 'atollmq/testing'
 import { RawClient } from '../kit/raw-client.ts'
+import { until } from '../kit/until.ts'
 import { type ConnectOptions, type Level, P, puback, publish } from '../kit/wire.ts'
 import { hasImageDevices, ImageDevice, runTool } from './image-device.ts'
 import { CrashPlace } from './place.ts'
@@ -21,14 +22,6 @@ interface Fault {
 
 type Connect = (options?: ConnectOptions, level?: Level) => Promise<RawClient>
 const kept: ConnectOptions = { clientId: 'absent', cleanStart: true, properties: [[P.sessionExpiryInterval, 3600]] }
-
-async function until(isSo: () => boolean | Promise<boolean>, what: string): Promise<void> {
-  const endAtMs = performance.now() + 20_000
-  while (!(await isSo())) {
-    assert.ok(performance.now() < endAtMs, what)
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-}
 
 /**
  * What all faults have in common: one message is under way when it begins, and its acknowledgement waits; the next are
@@ -64,18 +57,18 @@ async function meet(connect: Connect, fault: Fault): Promise<void> {
   } finally {
     fault.end()
   }
-  assert.equal((await held.expect('PUBACK', 15_000)).reasonCode, 0)
+  assert.equal((await held.expect('PUBACK')).reasonCode, 0)
   assert.equal(await publisher.publish({ topic: 'kept', payload: 'after', qos: 1 }), 0)
 }
 
 async function untilRefused(connect: Connect): Promise<void> {
-  await until(async () => {
+  await until('a refusal', async () => {
     const stranger = await connect().catch(() => null)
     if (stranger === null) return false
     const refused = await refusalOf(stranger)
     stranger.destroy()
     return refused === 0x97
-  }, 'it is not refused')
+  })
 }
 
 /** The Reason Code for a kept message, if it is answered soon; otherwise null. */

@@ -6,6 +6,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { RawClient } from '../kit/raw-client.ts'
+import { until } from '../kit/until.ts'
 import { puback } from '../kit/wire.ts'
 import { hasImageDevices, ImageDevice } from './image-device.ts'
 import { CrashPlace } from './place.ts'
@@ -78,16 +79,16 @@ async function assertRescued(t: TestContext, place: CrashPlace): Promise<void> {
 }
 
 async function isThere(place: CrashPlace): Promise<void> {
-  const endAtMs = performance.now() + 15_000
-  for (;;) {
-    try {
-      await place.client()
-      return
-    } catch (error) {
-      if (performance.now() > endAtMs) throw error
-      await new Promise((resolve) => setTimeout(resolve, 50))
-    }
-  }
+  let refusal: unknown
+  const isServed = () =>
+    place.client().then(
+      () => true,
+      (error) => {
+        refusal = error
+        return false
+      },
+    )
+  await until(() => `somebody is served: ${refusal}`, isServed)
 }
 
 if (hasImageDevices()) {

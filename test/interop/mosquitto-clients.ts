@@ -94,7 +94,7 @@ export class MosquittoSub {
 
   /** Runs it to its end with `-C` or `-E`; returns what it has printed. */
   static async run(place: Place, args: string[]): Promise<PrintedMessage[]> {
-    const child = spawn('mosquitto_sub', [...placeArguments(place), '-F', '%j', '-W', '10', ...args])
+    const child = spawn('mosquitto_sub', [...placeArguments(place), '-F', '%j', '-W', `${DEADLINE_MS / 1000}`, ...args])
     const subscriber = new MosquittoSub(child, place)
     const [code] = await once(child, 'close')
     assert.equal(code, 0, `mosquitto_sub ${args.join(' ')}: ${subscriber.#output}`)

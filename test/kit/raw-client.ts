@@ -49,7 +49,7 @@ import {
 export type Address = { port: number; host?: string } | { path: string }
 
 /** How long an answer may take. Generous: it only costs time when a test fails. */
-export const DEADLINE_MS = 5000
+export const DEADLINE_MS = 30_000
 
 /** Mosquitto often just closes where a reason could be given: enough when it stands in for the product. */
 const isReasonOptional = process.env.ATOLL_TEST_PEER === 'mosquitto'

@@ -1,11 +1,12 @@
 // Lives of the real broker on a disk that fails for a while under load, each ended by a power cut: nothing that was acknowledged may
 // be missing, nothing that was refused may come, and the end of a fault is found without a restart. Linux with a C compiler.
+import assert from 'node:assert/strict'
 import { existsSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Ledger } from '../crash/ledger.ts'
 import { realTempo } from '../crash/tempo.ts'
-import type { RawClient } from '../kit/raw-client.ts'
+import { DEADLINE_MS, type RawClient } from '../kit/raw-client.ts'
 import { type Level, P, type Property, puback, pubcomp, publish, pubrec, pubrel } from '../kit/wire.ts'
 import { Random } from '../simulation/random.ts'
 import { RecordedBroker } from './recorded-broker.ts'
@@ -29,10 +30,7 @@ export interface FailingReport {
 const publisherLevels: readonly Level[] = [5, 5, 4]
 const absentLevels: readonly Level[] = [5, 4]
 const windowLength = 8
-const recoveryMs = 15_000
 const storiesTold = 5
-/** When so long nothing has come, all has. */
-const quietMs = 500
 
 /** What one publisher has sent, by number: all its messages have one topic and one QoS. */
 class Story {
@@ -57,6 +55,8 @@ class Round {
   readonly #violations: string[] = []
   readonly #options: FailingRound
   #crashes = 0
+  /** Messages that were published to be the last of those that wait. */
+  #lastCount = 0
 
   constructor(folder: string, options: FailingRound) {
     this.#options = options
@@ -117,7 +117,7 @@ class Round {
   }
 
   async #until(isSo: () => boolean, otherwise: string): Promise<void> {
-    const endAtMs = performance.now() + recoveryMs
+    const endAtMs = performance.now() + DEADLINE_MS
     while (!isSo()) {
       if (this.#hasCrashed()) {
         this.#crashes++
@@ -189,15 +189,24 @@ class Round {
     const properties: Property[] = level === 5 ? [[P.sessionExpiryInterval, 3600]] : []
     const { sessionPresent } = await client.handshake({ clientId: `absent-${level}`, cleanStart: false, properties })
     if (!sessionPresent) await client.subscribe(['kept/#'], { qos: 2 })
+    const probe = await this.#broker.connect('unix', 5)
+    await probe.handshake()
+    assert.equal(await probe.publish({ topic: 'kept/last', payload: `${++this.#lastCount}`, qos: 2 }), 0)
+    probe.destroy()
     const found: string[] = []
-    let packet = await client.receive(quietMs).catch(() => null)
-    while (packet !== null) {
-      if (packet.type === 'PUBREL') client.send(pubcomp({ level, packetId: packet.packetId }))
+    const last = `kept/last ${this.#lastCount}`
+    let lastPacketId: number | null = null
+    for (let isLast = false; !isLast; ) {
+      const packet = await client.receive()
+      if (packet.type === 'PUBREL') {
+        client.send(pubcomp({ level, packetId: packet.packetId }))
+        isLast = packet.packetId === lastPacketId
+      }
       if (packet.type === 'PUBLISH') {
         found.push(`${packet.topic} ${packet.payload.toString().split(' ')[0]}`)
+        if (found.at(-1) === last) lastPacketId = packet.packetId
         client.send((packet.qos === 1 ? puback : pubrec)({ level, packetId: packet.packetId! }))
       }
-      packet = await client.receive(quietMs).catch(() => null)
     }
     await client.disconnect()
     return found

@@ -8,12 +8,15 @@ export interface RecordedRound extends RecordedOptions {
   seed: number
   durability: Exclude<Durability, 'memory'>
   count: number
+  /** As of `RoundOptions`. */
+  quietMs?: number
 }
 
 export async function runRecordedRound({
   seed,
   durability,
   count,
+  quietMs,
   ...options
 }: RecordedRound): Promise<RoundReport & { cuts: readonly PowerCut[] }> {
   let cuts: readonly PowerCut[] = []
@@ -21,6 +24,7 @@ export async function runRecordedRound({
     seed,
     durability,
     kills: count,
+    quietMs,
     world: (folder) => ({
       tempo: realTempo,
       broker: (configuration, random, ledger) => {

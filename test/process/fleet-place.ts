@@ -9,7 +9,6 @@ import { type Daemon, Workplace } from './daemon.ts'
 import { type ProgramResult, projectFolder, runProgram } from './run-program.ts'
 
 const command = join(projectFolder, 'dist/cli/main.js')
-const deadlineMs = 15_000
 // biome-ignore lint/suspicious/noTemplateCurlyInString: a variable of the configuration
 export const ownSocket = '${name}.sock'
 
@@ -71,13 +70,6 @@ export class FleetPlace extends Workplace {
 
   clientOf(instance: string): Promise<RawClient> {
     return this.client({ path: this.path(`${instance}.sock`) })
-  }
-}
-
-export async function until(what: string, isSo: () => unknown): Promise<void> {
-  for (const endMs = performance.now() + deadlineMs; !(await isSo()); ) {
-    if (performance.now() > endMs) assert.fail(`waited in vain: ${what}`)
-    await new Promise((resolve) => setTimeout(resolve, 10))
   }
 }
 

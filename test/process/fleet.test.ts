@@ -5,8 +5,9 @@ import { once } from 'node:events'
 import { chmodSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect as connectSocket, createServer } from 'node:net'
 import { type TestContext, test } from 'node:test'
+import { until } from '../kit/until.ts'
 import { connect, P, puback, publish } from '../kit/wire.ts'
-import { FleetPlace, ownSocket, Traffic, until } from './fleet-place.ts'
+import { FleetPlace, ownSocket, Traffic } from './fleet-place.ts'
 
 function isAlive(pid: number): boolean {
   try {

@@ -5,8 +5,9 @@ import { once } from 'node:events'
 import { connect as connectSocket } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import type { RawClient } from '../kit/raw-client.ts'
+import { until } from '../kit/until.ts'
 import { connect, puback, publish, subscribe } from '../kit/wire.ts'
-import { FleetPlace, until } from './fleet-place.ts'
+import { FleetPlace } from './fleet-place.ts'
 
 const batch = 50
 const messageRate = 200

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { connect as connectSocket } from 'node:net'
 import { test } from 'node:test'
+import { Stopwatch } from '../kit/stopwatch.ts'
 import { connect } from '../kit/wire.ts'
 import { portOf, Workplace } from './daemon.ts'
 
@@ -38,11 +39,11 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       await workplace.client({ path: workplace.socketPath }, 5),
       await workplace.client({ path: workplace.socketPath }, 4),
     ]
-    const beganAtMs = performance.now()
+    const stopwatch = new Stopwatch()
     daemon.kill(signal)
     for (const client of clients) await client.expectDisconnect(0x8b)
     assert.equal(await daemon.ended(), 0)
-    assert.ok(performance.now() - beganAtMs < 5000, 'the stop took longer than the grace period')
+    stopwatch.assertBetween(0, 5000, 'stopped')
     assert.ok(!existsSync(workplace.socketPath))
     assert.match(daemon.stdout, new RegExp(`stopping signal=${signal}\n.*info  stopped\n$`, 's'))
     assert.equal(daemon.stdout.match(/ stopped\b.*\n/g)?.filter((line) => !/listener/.test(line)).length, 1)
@@ -65,7 +66,6 @@ test('a second SIGINT ends at once, without waiting for clients', async (t) => {
   workplace.configure({ gracePeriod: '1h', listeners: bothListeners(workplace) })
   const daemon = await workplace.start().ready()
   await clingingClient(t, workplace.socketPath)
-  const beganAtMs = performance.now()
   daemon.kill('SIGINT')
   await daemon.said(/stopping signal=SIGINT\n/)
   // Two signals of one key press, as npm passes them on, count as one; so it may take a few.
@@ -73,7 +73,6 @@ test('a second SIGINT ends at once, without waiting for clients', async (t) => {
   const ended = await daemon.ended()
   clearInterval(again)
   assert.equal(ended, 130)
-  assert.ok(performance.now() - beganAtMs < 1900, 'it has waited for the client')
 })
 
 test('after kill -9 the next one takes the socket file over, and clients work', async (t) => {

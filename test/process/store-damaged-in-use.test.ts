@@ -4,6 +4,7 @@ import assert from 'node:assert/strict'
 import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { test } from 'node:test'
 import type { RawClient } from '../kit/raw-client.ts'
+import { until } from '../kit/until.ts'
 import { P, puback, publish } from '../kit/wire.ts'
 import { FleetPlace } from './fleet-place.ts'
 
@@ -106,10 +107,13 @@ test('a store that is damaged in use: the rest is served, log and status say so,
 })
 
 async function statusSaying(place: FleetPlace, pattern: RegExp): Promise<string> {
-  const endAtMs = performance.now() + 20_000
-  for (;;) {
-    const shown = await place.run(['status'])
-    if (pattern.test(shown)) return shown
-    assert.ok(performance.now() < endAtMs, shown)
-  }
+  let shown = ''
+  await until(
+    () => `${pattern} in ${shown}`,
+    async () => {
+      shown = await place.run(['status'])
+      return pattern.test(shown)
+    },
+  )
+  return shown
 }

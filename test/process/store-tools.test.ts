@@ -16,6 +16,7 @@ import {
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import mqtt, { type MqttClient } from 'mqtt'
+import { until } from '../kit/until.ts'
 import { type Daemon, Workplace } from './daemon.ts'
 import { projectFolder, runProgram } from './run-program.ts'
 
@@ -358,10 +359,8 @@ test('a client that comes back for what waited, and asks for nothing to be kept 
     protocolVersion: 5,
   })
   let got = 0
-  await new Promise<void>((resolve, reject) => {
-    back.on('message', () => ++got === 10 && resolve())
-    setTimeout(() => reject(new Error(`only ${got} of 10 messages came`)), 10_000).unref()
-  })
+  back.on('message', () => got++)
+  await until('10 messages', () => got === 10)
   await publisher.publishAsync('queue/last', 'x', { qos: 1 })
   await back.endAsync()
   await publisher.endAsync()

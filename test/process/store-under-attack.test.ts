@@ -5,8 +5,9 @@ import { statSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import type { RawClient } from '../kit/raw-client.ts'
+import { until } from '../kit/until.ts'
 import { Workplace } from './daemon.ts'
-import { projectFolder, runProgram } from './run-program.ts'
+import { type ProgramResult, projectFolder, runProgram } from './run-program.ts'
 
 const command = join(projectFolder, 'dist/cli/main.js')
 const padding = 'x'.repeat(4000)
@@ -44,12 +45,15 @@ for (const [title, share, isSeen] of cases) {
     truncateSync(file, Math.floor(statSync(file).size * share))
 
     const statusSaying = async (pattern: RegExp) => {
-      const endAtMs = performance.now() + 20_000
-      for (;;) {
-        const status = await atoll('status')
-        if (pattern.test(status.stdout)) return status
-        assert.ok(performance.now() < endAtMs, `${status.stdout}${daemon.stdout}`)
-      }
+      let status!: ProgramResult
+      await until(
+        () => `${pattern} in ${status.stdout}${daemon.stdout}`,
+        async () => {
+          status = await atoll('status')
+          return pattern.test(status.stdout)
+        },
+      )
+      return status
     }
     if (isSeen) {
       const { code } = await statusSaying(/plant IS NOT READY: .*cut short/)
