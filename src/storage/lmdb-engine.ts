@@ -1,36 +1,17 @@
-// Batches kept in an LMDB environment of one file. Knows the layout of records, not what they mean.
-//
-// What the promises of the npm package `lmdb` mean (3.5, read in its sources and seen with strace), and what is chosen here:
-// - Its default is `overlappingSync`: the promise of a write then says that the transaction is committed and visible, before
-//   anything is synced; `flushed` says that it is on disk. With `overlappingSync: false`, as here, a commit is LMDB's own:
-//   dirty pages written, fdatasync, then the meta page through a descriptor opened with O_DSYNC. The promise of a write is
-//   settled after that: on disk. It takes 25 % less CPU than overlapping and needs no second promise.
-// - `noSync: true`: the same without both syncs. Settled means: the kernel has all pages and the meta page. Killing the
-//   process loses nothing; a power cut may lose the last transactions and, as pages are written in any order, may leave a
-//   damaged file, which is found and mended when the store is opened.
-// - `batch(callback)` puts everything in one transaction, all or nothing, done by a thread of libuv's pool. It takes about the
-//   CPU of `transactionSync` (which blocks the loop for the sync) and a quarter less than `transactionAsync`, whose callback
-//   runs on the loop while the transaction is open. Keys are copied at once; values are read by the thread, so their bytes
-//   stay untouched until the promise has settled.
-// - A failed transaction is aborted as a whole, and the next may succeed. The promise rejects with `commitError`, a promise
-//   that rejects with the cause; unheard, it would end the process. When writing the meta page itself has failed, LMDB refuses
-//   everything (MDB_PANIC) until it is opened again, and the thread that begins the next asynchronous transaction would keep a
-//   mutex for ever: hence the empty synchronous transaction before the next try, which does no I/O.
-// - Above 300 000 waiting operations the package puts the loop to sleep, unless it is told to begin a batch only at its end.
-import { chmodSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
-import { open as openFile, stat } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import { setImmediate as nextTurn } from 'node:timers/promises'
-import { open } from 'lmdb'
+// Batches kept in an LMDB environment of one file: written when there is room for them, and read. Knows the layout of records, not
+// what they mean; what `lmdb` promises, and how the environment is exchanged, stands in `lmdb-environment.ts`.
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { Batch } from './batch.ts'
-import { type DiskLimits, DiskSpace, type FreeSpaceOf, identityOf } from './disk-space.ts'
+import { BatchWriter } from './batch-writer.ts'
+import { type DiskLimits, DiskSpace, type FreeSpaceOf } from './disk-space.ts'
 import type { Engine, Reference } from './engine.ts'
+import { afterSession, behind, isOfSession, ofSession, rangeOf } from './key-ranges.ts'
+import { LmdbEnvironment } from './lmdb-environment.ts'
 import { LmdbFile, type RawRecord } from './lmdb-file.ts'
 import { MessageSteps } from './message-steps.ts'
 import { type Changes, changesFor, growthPages, pageNeedOf } from './page-need.ts'
-import { asKey, type Database, RecordAccess } from './record-access.ts'
+import { asKey, RecordAccess } from './record-access.ts'
 import {
   decodeDelivery,
   decodeMessageAt,
@@ -68,26 +49,8 @@ const smallMessageBytes = 262_144
 const deliveriesPerTouch = 16
 const bytesPerTouch = 1024
 const shortestDeliveryBytes = 16
-/** Of the name under which a file that was removed is written anew, until it is whole. */
-export const partSuffix = '.part'
 /** A changed record may cost a copy of its page, and a share of the page above. */
 const bytesPerChange = 4352
-
-export function openEnvironment(path: string, isSynced: boolean, access = new RecordAccess()): Database {
-  return open<Buffer, Buffer>({
-    path,
-    noSubdir: true,
-    encoding: 'binary',
-    encoder: access.encoder,
-    keyEncoder: access.keyEncoder,
-    defaultBeginningKey: Buffer.of(0),
-    overlappingSync: false,
-    noSync: !isSynced,
-    eventTurnBatching: false,
-    batchStartThreshold: 2 ** 31,
-    maxDbs: 1,
-  } as Parameters<typeof open>[0]) as Database
-}
 
 export interface LmdbEngineOptions {
   readonly isSynced: boolean
@@ -103,50 +66,45 @@ export class LmdbEngine implements Engine, StoreFile {
   readonly path: string
   mostChanges = Number.POSITIVE_INFINITY
   isDamaged = false
-  readonly #isSynced: boolean
-  readonly #encoder = new RecordEncoder()
+  readonly #environment: LmdbEnvironment
+  readonly #writer: BatchWriter
   readonly #access = new RecordAccess()
   readonly #key = new NumberKey()
   /** While a page of deliveries is read. */
   #steps: MessageSteps | null = null
-  readonly #leftovers = new Set<number>()
   readonly #clock: Clock
   readonly #space: DiskSpace
   #probe: WriteProbe
-  #database: Database
   #isSuspect = false
-  #isClosed = false
-  #isOlderFormat = false
-  /** Tools that read the file for longer than a turn. */
-  readonly #readings = new Set<Promise<unknown>>()
-  #endOfReadings = new AbortController()
-  /** While the environment is closed to be opened anew: those who wait to read it. null while it is open. */
-  #readers: (() => void)[] | null = null
 
   /** Opens the environment at `path`, which is whole or not there. */
   constructor(path: string, { isSynced, limits, clock, freeSpaceOf }: LmdbEngineOptions) {
     this.path = path
-    this.#isSynced = isSynced
     this.#clock = clock
     this.#space = new DiskSpace(path, limits, clock, freeSpaceOf)
-    this.#space.oldestReader = () => this.#oldestReader()
-    this.#database = openEnvironment(path, isSynced, this.#access)
+    this.#environment = new LmdbEnvironment(path, isSynced, this.#access)
+    this.#space.oldestReader = () => this.#environment.oldestReader()
     this.#probe = new WriteProbe(`${path}.probe`, clock)
     let nextSessionNumber = 1
     let nextMessageNumber = 1
+    let isOlderFormat = false
     for (const [, value] of this.#records(recordKind.meta, metaKey)) {
       const meta = decodeMeta(value)
       nextSessionNumber = meta.nextSessionNumber
       nextMessageNumber = meta.nextMessageNumber
-      this.#isOlderFormat = meta.version < formatVersion
+      isOlderFormat = meta.version < formatVersion
     }
     this.nextSessionNumber = nextSessionNumber
     this.nextMessageNumber = nextMessageNumber
-    for (const key of this.#database.getKeys(rangeOf(recordKind.leftover))) this.#leftovers.add(sessionNumberOf(key))
+    const leftovers = new Set<number>()
+    for (const key of this.#environment.database.getKeys(rangeOf(recordKind.leftover))) {
+      leftovers.add(sessionNumberOf(key))
+    }
+    this.#writer = new BatchWriter({ nextSessionNumber, nextMessageNumber }, isOlderFormat, leftovers)
   }
 
   get hasLeftovers(): boolean {
-    return this.#leftovers.size > 0 || this.#space.fileState !== 'own'
+    return this.#writer.hasLeftovers || this.#space.fileState !== 'own'
   }
 
   get shortage(): string | null {
@@ -197,10 +155,13 @@ export class LmdbEngine implements Engine, StoreFile {
     }
     if (this.#isSuspect) await this.#reopenIfNeeded()
     if (isAmple) this.#reckon(null)
-    if (isAmple || (await this.#fits(batch, this.#removals(batch, leftoversPerBatch), this.#mostBytes(batch)))) {
+    if (
+      isAmple ||
+      (await this.#fits(batch, this.#writer.removalsWith(batch, leftoversPerBatch), this.#mostBytes(batch)))
+    ) {
       return this.#writePart(batch, leftoversPerBatch)
     }
-    const removals = this.#removals(batch, fewLeftovers)
+    const removals = this.#writer.removalsWith(batch, fewLeftovers)
     if (!(await this.#fits(batch, removals))) {
       await this.#age()
       if (!(await this.#fits(batch, removals))) throw this.#full(null)
@@ -211,18 +172,11 @@ export class LmdbEngine implements Engine, StoreFile {
   /** What the last transaction has left free is room only for the next but one: a small one goes ahead. */
   async #age(): Promise<void> {
     const nothing = new Batch(0, 0, 0)
-    const meta = this.#database.get(metaKey)
+    const meta = this.#environment.database.get(metaKey)
     if (meta === undefined || !(await this.#fits(nothing, 1))) return
     await this.#writePart(nothing, 0, () => {
-      if (!this.#isOlderFormat) this.#database.put(metaKey, meta)
+      if (!this.#writer.isOlderFormat) this.#environment.database.put(metaKey, meta)
     })
-  }
-
-  /** How many records of deleted Sessions go with a batch, of so many at most. */
-  #removals({ sessions }: Batch, most: number): number {
-    if (this.#leftovers.size > 0) return most
-    for (const record of sessions.values()) if (record === null) return most
-    return 0
   }
 
   /** Whether there is room for what the changes may take at most. */
@@ -261,7 +215,7 @@ export class LmdbEngine implements Engine, StoreFile {
   async #freeRuns(): Promise<number[]> {
     const file = new LmdbFile(this.path)
     try {
-      const runs = await file.freeRuns(this.#oldestReader(), true)
+      const runs = await file.freeRuns(this.#environment.oldestReader(), true)
       // Of a list that is longer LMDB reads a part, and nobody knows which.
       return runs.length <= mostRuns ? runs : new Array<number>(mostRuns).fill(1)
     } finally {
@@ -269,36 +223,18 @@ export class LmdbEngine implements Engine, StoreFile {
     }
   }
 
-  /** The oldest transaction that somebody reads; null when nobody does. */
-  #oldestReader(): number | null {
-    let oldest = Number.POSITIVE_INFINITY
-    for (const line of String(this.#database.readerList()).split('\n').slice(1)) {
-      const transaction = Number(line.trim().split(/\s+/)[2])
-      if (transaction < oldest) oldest = transaction
-    }
-    return oldest === Number.POSITIVE_INFINITY ? null : oldest
-  }
-
-  async #writePart(changes: Changes, leftovers: number, also = () => {}): Promise<void> {
-    const removed: number[] = []
-    const left: number[] = []
+  async #writePart(changes: Changes, leftovers: number, also?: () => void): Promise<void> {
     try {
-      await this.#database.batch(() => {
-        this.#writeChanges(changes, leftovers, removed, left)
-        also()
-      })
+      await this.#writer.write(this.#environment.database, changes, leftovers, also)
     } catch (error) {
       this.#isSuspect = true
       throw await this.#explain(error)
     }
-    this.#isOlderFormat = false
-    for (const sessionNumber of left) this.#leftovers.add(sessionNumber)
-    for (const sessionNumber of removed) this.#leftovers.delete(sessionNumber)
   }
 
   /** What a batch may take of the disk: its bytes, and copies of all pages that it touches. */
   #mostBytes({ bytes, recordCount }: Batch): number {
-    const leftovers = this.#leftovers.size > 0 ? leftoversPerBatch : 0
+    const leftovers = this.#writer.hasLeftovers ? leftoversPerBatch : 0
     return 2 * bytes + Math.min((recordCount + leftovers) * bytesPerChange, this.#space.fileBytes)
   }
 
@@ -322,31 +258,10 @@ export class LmdbEngine implements Engine, StoreFile {
     })
   }
 
-  /** The file was removed and is only held open: all that it holds is written anew under its name. */
+  /** The file was removed and is only held open. */
   async #putBack(): Promise<void> {
-    const part = `${this.path}${partSuffix}`
     try {
-      const directory = dirname(this.path)
-      // Its own folder alone: what holds that may be a disk that is away.
-      if (!existsSync(directory)) mkdirSync(directory, { mode: 0o700 })
-      for (const old of [part, `${part}-lock`]) rmSync(old, { force: true })
-      await this.#database.backup(part, true)
-      chmodSync(part, 0o600)
-      await flushFile(part)
-      // Opened before it gets its name: under that one somebody might remove it, and LMDB would begin an empty file.
-      const another = openEnvironment(part, this.#isSynced, this.#access)
-      try {
-        const identity = identityOf(await stat(part, { bigint: true }))
-        renameSync(part, this.path)
-        renameSync(`${part}-lock`, `${this.path}-lock`)
-        if (this.#isSynced) for (const made of [directory, dirname(directory)]) await flushFile(made)
-        await this.#closeForAnother()
-        this.#openAnother(another)
-        this.#space.adopt(identity)
-      } catch (error) {
-        if (this.#database !== another) await another.close()
-        throw error
-      }
+      this.#space.adopt(await this.#environment.putBack())
       this.#probe.close()
       this.#probe = new WriteProbe(`${this.path}.probe`, this.#clock)
     } catch (error) {
@@ -359,7 +274,7 @@ export class LmdbEngine implements Engine, StoreFile {
   }
 
   *sessions(after = 0): Iterable<StoredSession> {
-    this.#database.resetReadTxn()
+    this.#environment.database.resetReadTxn()
     const recordsOf = (kind: RecordKind) => this.#records(kind, afterSession(kind, after))
     const subscriptions = recordsOf(recordKind.subscription)[Symbol.iterator]()
     const inbound = recordsOf(recordKind.inbound)[Symbol.iterator]()
@@ -390,19 +305,20 @@ export class LmdbEngine implements Engine, StoreFile {
   }
 
   *retained(after?: string): Iterable<{ topic: string; message: MessageRecord }> {
-    this.#database.resetReadTxn()
+    this.#environment.database.resetReadTxn()
     const start = after === undefined ? undefined : behind(new RecordEncoder().retainedKey(after))
     for (const [key, value] of this.#records(recordKind.retained, start)) yield decodeRetained(key, value)
   }
 
   *deliveries(sessionNumber: number, fromOrder: number): Iterable<readonly [number, DeliveryRecord | null]> {
-    if (this.#leftovers.has(sessionNumber)) return
-    this.#database.resetReadTxn()
+    if (this.#writer.isLeftover(sessionNumber)) return
+    const { database } = this.#environment
+    database.resetReadTxn()
     const start = Buffer.from(this.#key.delivery(sessionNumber, fromOrder).bytes)
     const end = afterSession(recordKind.delivery, sessionNumber)
-    const entries = this.#database.getRange({ start, end })[Symbol.iterator]()
+    const entries = database.getRange({ start, end })[Symbol.iterator]()
     const access = this.#access
-    const steps = new MessageSteps(this.#database, access)
+    const steps = new MessageSteps(database, access)
     this.#steps = steps
     try {
       for (let previous = fromOrder - 1; this.#step(entries); ) {
@@ -433,7 +349,7 @@ export class LmdbEngine implements Engine, StoreFile {
 
   async prefetch(sessionNumber: number, fromOrder: number, limit: number, limitBytes: number): Promise<void> {
     try {
-      await this.#whenOpen(() => this.#prefetch(sessionNumber, fromOrder, limit, limitBytes))
+      await this.#environment.read(() => this.#prefetch(sessionNumber, fromOrder, limit, limitBytes))
     } catch {
       // What cannot be read is for `deliveries` to find.
     }
@@ -442,7 +358,7 @@ export class LmdbEngine implements Engine, StoreFile {
   /** A thread touches the pages, and the table of readers in the lock file, which a frozen disk lets nobody write to. */
   async #prefetch(sessionNumber: number, fromOrder: number, limit: number, limitBytes: number): Promise<void> {
     const access = this.#access
-    const database = this.#database
+    const { database } = this.#environment
     const touches = Math.ceil(limit / deliveriesPerTouch)
     await access.prefetch(database, touches, (index) =>
       this.#key.delivery(sessionNumber, fromOrder + index * deliveriesPerTouch),
@@ -473,14 +389,15 @@ export class LmdbEngine implements Engine, StoreFile {
   }
 
   countDeliveries(sessionNumber: number): number {
-    if (this.#leftovers.has(sessionNumber)) return 0
-    this.#database.resetReadTxn()
+    if (this.#writer.isLeftover(sessionNumber)) return 0
+    const { database } = this.#environment
+    database.resetReadTxn()
     const start = ofSession(recordKind.delivery, sessionNumber)
-    return this.#database.getKeysCount({ start, end: afterSession(recordKind.delivery, sessionNumber) })
+    return database.getKeysCount({ start, end: afterSession(recordKind.delivery, sessionNumber) })
   }
 
   hasDelivery(sessionNumber: number, order: number): boolean {
-    return this.#database.doesExist(asKey(this.#key.delivery(sessionNumber, order)))
+    return this.#environment.database.doesExist(asKey(this.#key.delivery(sessionNumber, order)))
   }
 
   /** Finds it in place. */
@@ -501,11 +418,13 @@ export class LmdbEngine implements Engine, StoreFile {
     for (;;) {
       const steps = this.#steps
       try {
-        return steps?.read(messageNumber) ?? this.#access.get(this.#database, this.#key.message(messageNumber))
+        return (
+          steps?.read(messageNumber) ?? this.#access.get(this.#environment.database, this.#key.message(messageNumber))
+        )
       } catch {
         // A damaged page; after it this transaction reads nothing any more. There may be another way to the message.
         this.isDamaged = true
-        this.#database.resetReadTxn()
+        this.#environment.database.resetReadTxn()
         this.#steps = null
         if (steps === null) return false
       }
@@ -513,10 +432,11 @@ export class LmdbEngine implements Engine, StoreFile {
   }
 
   *references(after: Reference | null): Iterable<Reference> {
-    this.#database.resetReadTxn()
+    const { database } = this.#environment
+    database.resetReadTxn()
     const { start, end } = rangeOf(recordKind.delivery)
     const from = after === null ? start : Buffer.from(this.#key.delivery(after.sessionNumber, after.order + 1).bytes)
-    for (const { key, value } of this.#database.getRange({ start: from, end })) {
+    for (const { key, value } of database.getRange({ start: from, end })) {
       if (value.length < shortestDeliveryBytes) {
         this.isDamaged = true
         continue
@@ -532,180 +452,40 @@ export class LmdbEngine implements Engine, StoreFile {
   }
 
   *messageNumbers(after: number): Iterable<number> {
-    this.#database.resetReadTxn()
+    const { database } = this.#environment
+    database.resetReadTxn()
     const { bytes, length } = this.#key.message(after + 1)
     const start = Buffer.from(bytes.subarray(0, length))
     const { end } = rangeOf(recordKind.message)
-    for (const key of this.#database.getKeys({ start, end })) yield messageNumberOf(key)
+    for (const key of database.getKeys({ start, end })) yield messageNumberOf(key)
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true
-    this.#letRead()
-    await this.#endReadings()
-    await this.#database.close()
+    await this.#environment.close()
     this.#probe.close()
   }
 
   hold<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
-    return this.#whenOpen(() => {
-      this.#database.resetReadTxn()
-      const transaction = this.#database.useReadTransaction()
-      return work(this.#endOfReadings.signal).finally(() => transaction.done())
-    })
+    return this.#environment.hold(work)
   }
 
   copy(path: string): Promise<void> {
-    return this.#whenOpen(() => this.#database.backup(path, true))
+    return this.#environment.copy(path)
   }
 
   *recordsAfter(key: Buffer): Iterable<RawRecord> {
-    this.#database.resetReadTxn()
-    for (const entry of this.#database.getRange({ start: key })) {
+    const { database } = this.#environment
+    database.resetReadTxn()
+    for (const entry of database.getRange({ start: key })) {
       const found = entry.key
       if (!found.equals(key)) yield { key: found, value: entry.value }
     }
   }
 
-  /** The environment must not be closed under a transaction. */
-  async #endReadings(): Promise<void> {
-    this.#endOfReadings.abort(closedMeanwhile())
-    await Promise.allSettled(this.#readings)
-    this.#endOfReadings = new AbortController()
-  }
-
-  /** From now until `#openAnother` nobody reads: what reads a closed environment ends the process, or finds nothing. */
-  async #closeForAnother(): Promise<void> {
-    this.#readers ??= []
-    await this.#endReadings()
-    // Who has just had a page fetched reads it first.
-    await nextTurn()
-    await this.#database.close()
-  }
-
-  #openAnother(database: Database): void {
-    this.#database = database
-    this.#letRead()
-  }
-
-  #letRead(): void {
-    const readers = this.#readers ?? []
-    this.#readers = null
-    for (const read of readers) read()
-  }
-
-  /** Begins to read when the environment is not being exchanged. @throws (rejects) OperatorError when the store was closed meanwhile */
-  async #whenOpen<Result>(read: () => Promise<Result>): Promise<Result> {
-    while (this.#readers !== null) {
-      const readers = this.#readers
-      await new Promise<void>((resolve) => readers.push(resolve))
-    }
-    if (this.#isClosed) throw closedMeanwhile()
-    const reading = read()
-    this.#readings.add(reading)
-    try {
-      return await reading
-    } finally {
-      this.#readings.delete(reading)
-    }
-  }
-
-  #writeChanges(batch: Changes, leftovers: number, removed: number[], left: number[]): void {
-    const database = this.#database
-    const encoder = this.#encoder
-    encoder.reset()
-    // A file of an older format becomes one of this with the first record.
-    if (batch.reservation !== null || this.#isOlderFormat) {
-      const { nextSessionNumber, nextMessageNumber } = batch.reservation ?? this
-      const { key, value } = encoder.meta(formatVersion, nextSessionNumber, nextMessageNumber)
-      database.put(key, value)
-    }
-    let room = leftovers
-    for (const [sessionNumber, record] of batch.sessions) {
-      if (record !== null) {
-        const { key, value } = encoder.session(record)
-        database.put(key, value)
-        continue
-      }
-      database.remove(encoder.sessionKey(recordKind.session, sessionNumber))
-      room = this.#removeParts(sessionNumber, room)
-      if (room > 0) continue
-      const { key, value } = encoder.leftover(sessionNumber)
-      database.put(key, value)
-      left.push(sessionNumber)
-    }
-    for (const sessionNumber of this.#leftovers) {
-      if (room > 0) room = this.#removeParts(sessionNumber, room)
-      if (room === 0) break
-      database.remove(encoder.sessionKey(recordKind.leftover, sessionNumber))
-      removed.push(sessionNumber)
-    }
-    for (const [sessionNumber, changes] of batch.subscriptions) {
-      for (const { filter, shareName, record } of changes.values()) {
-        if (record === null) {
-          database.remove(encoder.subscriptionKey(sessionNumber, filter, shareName))
-          continue
-        }
-        const { key, value } = encoder.subscription(sessionNumber, record)
-        database.put(key, value)
-      }
-    }
-    for (const [sessionNumber, changes] of batch.inbound) {
-      for (const [packetId, isPresent] of changes) {
-        if (!isPresent) {
-          database.remove(encoder.inboundKey(sessionNumber, packetId))
-          continue
-        }
-        const { key, value } = encoder.inbound(sessionNumber, packetId)
-        database.put(key, value)
-      }
-    }
-    for (const [messageNumber, record] of batch.messages) {
-      if (record === null) {
-        database.remove(asKey(this.#key.message(messageNumber)))
-        continue
-      }
-      const { key, value } = encoder.message(messageNumber, record)
-      database.put(key, value)
-    }
-    for (const [sessionNumber, changes] of batch.deliveries) {
-      for (const [order, record] of changes) {
-        if (record === null) {
-          database.remove(asKey(this.#key.delivery(sessionNumber, order)))
-          continue
-        }
-        const { key, value } = encoder.delivery(sessionNumber, order, record)
-        database.put(key, value)
-      }
-    }
-    for (const [topic, record] of batch.retained) {
-      if (record === null) {
-        database.remove(encoder.retainedKey(topic))
-        continue
-      }
-      const { key, value } = encoder.retained(topic, record)
-      database.put(key, value)
-    }
-  }
-
-  /** Removes up to `room` records that belong to a Session; returns how much room is left, 0 when there may be more of them. */
-  #removeParts(sessionNumber: number, room: number): number {
-    this.#database.resetReadTxn()
-    for (const kind of [recordKind.subscription, recordKind.inbound, recordKind.delivery]) {
-      const start = ofSession(kind, sessionNumber)
-      for (const key of this.#database.getKeys({ start, end: afterSession(kind, sessionNumber), limit: room })) {
-        this.#database.remove(key)
-        room--
-      }
-      if (room === 0) return 0
-    }
-    return room
-  }
-
   /** The intact records of one kind, or of a part of it. */
   *#records(kind: RecordKind, start?: Buffer, end?: Buffer): Iterable<[key: Buffer, value: Buffer]> {
     const range = rangeOf(kind)
-    for (const entry of this.#database.getRange({ start: start ?? range.start, end: end ?? range.end })) {
+    for (const entry of this.#environment.database.getRange({ start: start ?? range.start, end: end ?? range.end })) {
       const key = entry.key
       const value = entry.value
       if (isIntact(key, value)) yield [key, value]
@@ -713,23 +493,15 @@ export class LmdbEngine implements Engine, StoreFile {
     }
   }
 
-  /** After a failed write: see the head of this file. */
+  /** After a failed write: see the head of `lmdb-environment.ts`. */
   async #reopenIfNeeded(): Promise<void> {
     // A new and empty file would take the place of one that is gone.
     await this.#space.look()
     await this.#keepFile()
     try {
-      this.#database.transactionSync(() => {})
-    } catch {
-      await this.#closeForAnother()
-      try {
-        this.#openAnother(openEnvironment(this.path, this.#isSynced, this.#access))
-        // LMDB has undone the head of the file in memory alone. Were the one that failed on the disk all the same, a power cut
-        // would find it leading to pages that the next try writes over.
-        if (this.#isSynced) await flushFile(this.path)
-      } catch (error) {
-        throw await this.#explain(error)
-      }
+      await this.#environment.revive()
+    } catch (error) {
+      throw await this.#explain(error)
     }
     this.#isSuspect = false
   }
@@ -760,39 +532,4 @@ export class LmdbEngine implements Engine, StoreFile {
   }
 }
 
-function closedMeanwhile(): OperatorError {
-  return new OperatorError('store-closed', 'the store was closed meanwhile')
-}
-
-/** A directory too. */
-async function flushFile(path: string): Promise<void> {
-  const file = await openFile(path, 'r')
-  await file.sync().finally(() => file.close())
-}
-
 const metaKey = Buffer.of(recordKind.meta)
-
-function rangeOf(kind: RecordKind): { start: Buffer; end: Buffer } {
-  return { start: Buffer.of(kind), end: Buffer.of(kind + 1) }
-}
-
-function ofSession(kind: RecordKind, sessionNumber: number): Buffer {
-  const key = Buffer.alloc(7, kind)
-  key.writeUIntBE(sessionNumber, 1, 6)
-  return key
-}
-
-/** @param key of another record of the same kind and Session */
-function isOfSession(key: Buffer, keys: Buffer, keyStart: number): boolean {
-  for (let index = 0; index < 7; index++) if (keys[keyStart + index] !== key[index]) return false
-  return true
-}
-
-function afterSession(kind: RecordKind, sessionNumber: number): Buffer {
-  return ofSession(kind, sessionNumber + 1)
-}
-
-/** A copy of a key, and beyond it as little as possible. */
-function behind(key: Buffer): Buffer {
-  return Buffer.concat([key, Buffer.of(0)])
-}

@@ -1,7 +1,7 @@
 // Copies every whole record of a damaged file into a new environment: what the newest root reaches, then what is on pages that
 // can't be reached any more and are not free, damaged or not. Leaves out what points to something that is lost, or may promise it.
 import { setImmediate } from 'node:timers/promises'
-import { openEnvironment } from './lmdb-engine.ts'
+import { openEnvironment } from './lmdb-environment.ts'
 import { LmdbFile, type RawRecord, type StrayRecord } from './lmdb-file.ts'
 import { messageValueIn, retainedKeyOf, WantedMessages } from './orphan-values.ts'
 import {
