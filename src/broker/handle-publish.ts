@@ -205,8 +205,10 @@ function publishAfterHooks(
   const finish = (verdict: number | null): void => {
     if (verdict === null) refuse(connection, qos, packetId, ReasonCode.implementationSpecificError, 'a hook failed')
     else if (verdict >= 0x80) refuse(connection, qos, packetId, verdict, 'refused')
-    else if (verdict === droppedByHook) acknowledgeDropped(connection, qos, packetId)
-    else {
+    else if (verdict === droppedByHook) {
+      broker.counters.droppedByHook++
+      acknowledgeAllTheSame(connection, qos, packetId)
+    } else {
       // The scratch message may hold another packet by now.
       const copy = own
       copy.packetId = packetId
@@ -217,17 +219,13 @@ function publishAfterHooks(
   else connection.whenAnswered(answer, finish)
 }
 
-function acknowledgeDropped(connection: Connection, qos: number, packetId: number): void {
-  connection.broker.counters.droppedByHook++
+/** The message goes nowhere, and its client is told that it was taken. */
+function acknowledgeAllTheSame(connection: Connection, qos: number, packetId: number): void {
   if (qos === 1) connection.writer.acknowledge(PacketType.puback, packetId, 0)
   else if (qos === 2) {
-    acknowledgeQos2(connection, packetId, 0)
+    connection.session!.openInbound(packetId)
+    connection.answers.acknowledge(PacketType.pubrec, packetId, 0)
   }
-}
-
-function acknowledgeQos2(connection: Connection, packetId: number, reasonCode: number): void {
-  connection.session!.openInbound(packetId)
-  connection.answers.acknowledge(PacketType.pubrec, packetId, reasonCode)
 }
 
 function publish(connection: Connection, message: ApplicationMessage, route: Route): void {
@@ -265,13 +263,8 @@ function refuse(connection: Connection, qos: number, packetId: number, reasonCod
   if (qos === 0) return
   if (connection.isVersion5) {
     connection.writer.acknowledge(qos === 1 ? PacketType.puback : PacketType.pubrec, packetId, reasonCode, reason)
-  } else acknowledgeRefused3(connection, qos, packetId)
-}
-
-/** MQTT 3 has no words for a refusal, so the message is acknowledged and goes nowhere. */
-function acknowledgeRefused3(connection: Connection, qos: number, packetId: number): void {
-  if (qos === 1) connection.writer.acknowledge(PacketType.puback, packetId, 0)
-  else {
-    acknowledgeQos2(connection, packetId, 0)
+    return
   }
+  // MQTT 3 has no words for a refusal.
+  acknowledgeAllTheSame(connection, qos, packetId)
 }

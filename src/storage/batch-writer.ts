@@ -4,7 +4,7 @@ import type { Batch } from './batch.ts'
 import { afterSession, ofSession } from './key-ranges.ts'
 import type { Changes } from './page-need.ts'
 import { asKey, type Database } from './record-access.ts'
-import { formatVersion, NumberKey, RecordEncoder, recordKind } from './record-codec.ts'
+import { type EncodedRecord, formatVersion, NumberKey, RecordEncoder, recordKind } from './record-codec.ts'
 
 /** As of the last reservation that is in the file. */
 export interface NextNumbers {
@@ -70,21 +70,18 @@ export class BatchWriter {
     // A file of an older format becomes one of this with the first record.
     if (batch.reservation !== null || this.#isOlderFormat) {
       const { nextSessionNumber, nextMessageNumber } = batch.reservation ?? this.#numbers
-      const { key, value } = encoder.meta(formatVersion, nextSessionNumber, nextMessageNumber)
-      database.put(key, value)
+      put(database, encoder.meta(formatVersion, nextSessionNumber, nextMessageNumber))
     }
     let room = leftovers
     for (const [sessionNumber, record] of batch.sessions) {
       if (record !== null) {
-        const { key, value } = encoder.session(record)
-        database.put(key, value)
+        put(database, encoder.session(record))
         continue
       }
       database.remove(encoder.sessionKey(recordKind.session, sessionNumber))
       room = this.#removeParts(database, sessionNumber, room)
       if (room > 0) continue
-      const { key, value } = encoder.leftover(sessionNumber)
-      database.put(key, value)
+      put(database, encoder.leftover(sessionNumber))
       left.push(sessionNumber)
     }
     for (const sessionNumber of this.#leftovers) {
@@ -95,49 +92,29 @@ export class BatchWriter {
     }
     for (const [sessionNumber, changes] of batch.subscriptions) {
       for (const { filter, shareName, record } of changes.values()) {
-        if (record === null) {
-          database.remove(encoder.subscriptionKey(sessionNumber, filter, shareName))
-          continue
-        }
-        const { key, value } = encoder.subscription(sessionNumber, record)
-        database.put(key, value)
+        if (record === null) database.remove(encoder.subscriptionKey(sessionNumber, filter, shareName))
+        else put(database, encoder.subscription(sessionNumber, record))
       }
     }
     for (const [sessionNumber, changes] of batch.inbound) {
       for (const [packetId, isPresent] of changes) {
-        if (!isPresent) {
-          database.remove(encoder.inboundKey(sessionNumber, packetId))
-          continue
-        }
-        const { key, value } = encoder.inbound(sessionNumber, packetId)
-        database.put(key, value)
+        if (isPresent) put(database, encoder.inbound(sessionNumber, packetId))
+        else database.remove(encoder.inboundKey(sessionNumber, packetId))
       }
     }
     for (const [messageNumber, record] of batch.messages) {
-      if (record === null) {
-        database.remove(asKey(this.#key.message(messageNumber)))
-        continue
-      }
-      const { key, value } = encoder.message(messageNumber, record)
-      database.put(key, value)
+      if (record === null) database.remove(asKey(this.#key.message(messageNumber)))
+      else put(database, encoder.message(messageNumber, record))
     }
     for (const [sessionNumber, changes] of batch.deliveries) {
       for (const [order, record] of changes) {
-        if (record === null) {
-          database.remove(asKey(this.#key.delivery(sessionNumber, order)))
-          continue
-        }
-        const { key, value } = encoder.delivery(sessionNumber, order, record)
-        database.put(key, value)
+        if (record === null) database.remove(asKey(this.#key.delivery(sessionNumber, order)))
+        else put(database, encoder.delivery(sessionNumber, order, record))
       }
     }
     for (const [topic, record] of batch.retained) {
-      if (record === null) {
-        database.remove(encoder.retainedKey(topic))
-        continue
-      }
-      const { key, value } = encoder.retained(topic, record)
-      database.put(key, value)
+      if (record === null) database.remove(encoder.retainedKey(topic))
+      else put(database, encoder.retained(topic, record))
     }
   }
 
@@ -154,4 +131,8 @@ export class BatchWriter {
     }
     return room
   }
+}
+
+function put(database: Database, { key, value }: EncodedRecord): void {
+  database.put(key, value)
 }
