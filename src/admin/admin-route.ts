@@ -45,8 +45,11 @@ export interface AdminRoute {
   readonly params: z.ZodObject
   /** What it answers; null where that is described in words only. */
   readonly result: z.ZodType | null
-  /** @param instance name of an instance that exists, or '' where the operation concerns none */
-  run(context: AdminContext, instance: string, params: never): unknown
+  /**
+   * @param instance name of an instance that exists, or '' where the operation concerns none
+   * @param caller aborted when the caller has gone before the answer
+   */
+  run(context: AdminContext, instance: string, params: never, caller: AbortSignal): unknown
 }
 
 /** Keeps the type of the parameters between the shape and the handler of one row. */
@@ -54,7 +57,7 @@ export function route<Params extends z.ZodObject>(
   id: string,
   summary: string,
   params: Params,
-  run: (context: AdminContext, instance: string, params: z.output<Params>) => unknown,
+  run: (context: AdminContext, instance: string, params: z.output<Params>, caller: AbortSignal) => unknown,
   result: z.ZodType | null = null,
 ): AdminRoute {
   return { id, summary, params, result, run: run as AdminRoute['run'] }

@@ -1,6 +1,7 @@
 // THE table of the admin API: the operations on the fleet, and the control verbs of an instance. The router, the OpenAPI document,
 // the page of the documentation and the command line's requests all come from it.
 import type { ControlVerb } from '../instance/control-verb.ts'
+import type { TaskState } from '../instance/long-task.ts'
 import { type AdminRoute, route } from './admin-route.ts'
 import { fleetRoutes } from './fleet-routes.ts'
 import { listenerRoutes } from './listener-routes.ts'
@@ -19,7 +20,16 @@ function routeOfVerb(verb: ControlVerb): AdminRoute {
     verb.name,
     verb.summary,
     verb.params,
-    ({ fleet }, instance, params) => fleet.call(instance, verb.name, params),
+    async ({ fleet }, instance, params, caller) => {
+      const answer = await fleet.call(instance, verb.name, params)
+      if (caller.aborted && isTaskOnItsWay(answer)) await fleet.call(instance, 'store.cancel', { task: answer.task })
+      return answer
+    },
     verb.result,
   )
+}
+
+/** Work for a caller: nobody else asks for it. */
+function isTaskOnItsWay(answer: unknown): answer is TaskState {
+  return typeof answer === 'object' && answer !== null && 'isDone' in answer && answer.isDone === false
 }

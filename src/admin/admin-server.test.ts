@@ -89,6 +89,42 @@ test('parameters reach the verb in their own types', async (t) => {
   assert.deepEqual(admin.fleet.calls.pop(), ['b', 'clients.disconnect', { clientId: 'a/../"\u001b' }])
 })
 
+test('who goes away before the answer cancels the task that it is about, and nothing else', async (t) => {
+  const admin = await startAdmin(t, controlVerbs)
+  const { fleet } = admin
+  const leave = async (operation: string, body: object, answer: object) => {
+    let letAnswer = (_answer: object) => {}
+    const asked = new Promise<void>((resolve) => {
+      fleet.answer = () => {
+        fleet.answer = () => ({ isCancelled: true })
+        resolve()
+        return new Promise((give) => {
+          letAnswer = give
+        })
+      }
+    })
+    const { path } = operationAddress(operation)
+    const { socketPath } = admin
+    const headers = { 'content-type': 'application/json' }
+    const sent = request({ socketPath, method: 'POST', path: apiBase + path.replace('{instance}', 'a'), headers })
+    sent.on('error', () => {})
+    sent.end(JSON.stringify(body))
+    await asked
+    sent.destroy()
+    // Its connection was opened before, so by now the server knows of the end of that one.
+    await admin.send('GET', '/fleet')
+    letAnswer(answer)
+    await admin.send('GET', '/fleet')
+    return fleet.calls.splice(0).map((call) => (call as unknown[])[1])
+  }
+  const going = { task: 3, share: 0, isDone: false, result: null }
+  const file = { file: '/x' }
+  assert.deepEqual(await leave('store.backup', file, going), ['store.backup', 'store.cancel'])
+  assert.deepEqual(await leave('store.task', { task: 3 }, going), ['store.task', 'store.cancel'])
+  assert.deepEqual(await leave('store.task', { task: 3 }, { ...going, isDone: true }), ['store.task'])
+  assert.deepEqual(await leave('clients.disconnect', { clientId: 'c' }, {}), ['clients.disconnect'])
+})
+
 test('what is wrong with a request is a problem that names the parameter and the fix', async (t) => {
   const admin = await startAdmin(t, controlVerbs)
   const expectProblem = async (

@@ -150,15 +150,24 @@ class HttpAdminServer implements AdminServer {
     const release = () => {
       this.#unanswered.delete(response)
     }
-    response.on('close', release)
+    const caller = new AbortController()
+    response.on('close', () => {
+      release()
+      if (!response.writableFinished) caller.abort()
+    })
     try {
-      await this.#answer(request, response, release)
+      await this.#answer(request, response, release, caller.signal)
     } catch (error) {
       this.#fail(response, error)
     }
   }
 
-  async #answer(request: IncomingMessage, response: ServerResponse, release: () => void): Promise<void> {
+  async #answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    release: () => void,
+    caller: AbortSignal,
+  ): Promise<void> {
     const url = new URL(request.url ?? '/', 'http://admin')
     const { path, instance } = this.#place(url.pathname)
     if (path === '/openapi.json' && request.method === 'GET') {
@@ -180,16 +189,22 @@ class HttpAdminServer implements AdminServer {
     }
     if (request.method === 'GET') {
       const params = operation.params.fromQuery(url.searchParams)
-      respondJson(response, await operation.route.run(this.#context, instance, params as never))
+      respondJson(response, await operation.route.run(this.#context, instance, params as never, caller))
       return
     }
     if (url.search !== '') throw new HttpError(400, 'query-unused', 'parameters of a POST belong into its body')
     const params = operation.params.fromBody(await readBody(request))
-    await this.#runAudited(operation.route, instance, params, response)
+    await this.#runAudited(operation.route, instance, params, response, caller)
   }
 
   /** One line in the log for each request that changes something, or tries to. */
-  async #runAudited(route: AdminRoute, instance: string, params: unknown, response: ServerResponse): Promise<void> {
+  async #runAudited(
+    route: AdminRoute,
+    instance: string,
+    params: unknown,
+    response: ServerResponse,
+    caller: AbortSignal,
+  ): Promise<void> {
     const { log } = this.#context
     const fields = {
       by: 'admin socket',
@@ -199,7 +214,7 @@ class HttpAdminServer implements AdminServer {
     }
     let result: unknown
     try {
-      result = await route.run(this.#context, instance, params as never)
+      result = await route.run(this.#context, instance, params as never, caller)
     } catch (error) {
       log.warn('audit', { ...fields, result: error instanceof OperatorError ? error.code : 'failed' })
       throw error

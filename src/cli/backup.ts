@@ -4,10 +4,12 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { createSystemClock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
+import type { SurveyOptions } from '../instance/stored-data.ts'
 import { escapeText } from '../observe/log.ts'
 import { printJson, printLine } from './admin-command.ts'
 import { counted } from './counted.ts'
 import { addInstanceCommand } from './instance-option.ts'
+import { interruptible } from './interruptible.ts'
 import { createProgressLine } from './progress.ts'
 import { addStoreOptions, runTask } from './store.ts'
 import { findStore, makeDataDirectory, type StoreFlags, withLock } from './store-place.ts'
@@ -40,10 +42,11 @@ export async function backup(file: string, flags: StoreFlags): Promise<void> {
   const place = await findStore(flags)
   const progress = createProgressLine('backup')
   try {
-    const { counts, fileBytes } =
+    const { counts, fileBytes } = await interruptible('the backup', (signal) =>
       place.kind === 'running'
-        ? await runTask<Copied>(place, 'store.backup', { file: target }, progress.show)
-        : await backupFolder(place.dataDir, target, progress.show)
+        ? runTask<Copied>(place, 'store.backup', { file: target }, progress.show, signal)
+        : backupFolder(place.dataDir, target, { onProgress: progress.show, signal }),
+    )
     progress.end()
     if (flags.json) printJson({ file: target, fileBytes, counts })
     else printLine(`${place.name} backed up to ${escapeText(target)}: ${describe(counts)}, ${fileBytes} bytes`)
@@ -52,9 +55,9 @@ export async function backup(file: string, flags: StoreFlags): Promise<void> {
   }
 }
 
-async function backupFolder(dataDir: string, target: string, onProgress: (share: number) => void): Promise<Copied> {
+async function backupFolder(dataDir: string, target: string, options: SurveyOptions): Promise<Copied> {
   const { backupData, storedFile } = await import('../instance/stored-data.ts')
-  return withLock(dataDir, 'atoll backup', () => backupData(storedFile(dataDir), target, onProgress))
+  return withLock(dataDir, 'atoll backup', () => backupData(storedFile(dataDir), target, options))
 }
 
 async function restore(file: string, flags: StoreFlags & { yes?: true }): Promise<void> {

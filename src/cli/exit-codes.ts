@@ -14,8 +14,10 @@ export const exitCodes = {
   notFound: 5,
   /** The command line itself is wrong. */
   usage: 64,
-  /** A second SIGINT while stopping, or Ctrl-C at a prompt. */
+  /** A second SIGINT while stopping, or Ctrl-C at a prompt or during a backup. */
   interrupted: 130,
+  /** SIGTERM during a backup. */
+  terminated: 143,
 } as const
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]

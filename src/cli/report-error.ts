@@ -41,6 +41,7 @@ export function exitCodeOf(error: OperatorError): ExitCode {
   if (notRunningCodes.includes(error.code)) return exitCodes.notRunning
   if (error.code.startsWith('no-such-') || error.code === 'unknown-instance') return exitCodes.notFound
   if (usageCodes.includes(error.code)) return exitCodes.usage
+  if (error.code === 'interrupted' || error.code === 'terminated') return exitCodes[error.code]
   // A file named in the configuration, such as the password file.
   return error.place?.line === undefined ? exitCodes.failure : exitCodes.configuration
 }

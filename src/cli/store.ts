@@ -100,17 +100,25 @@ async function readSurvey(flags: StoreFlags): Promise<Survey> {
   }
 }
 
-/** Asks for a task until it is done. */
+/** Asks for a task until it is done, or cancels it when the signal is aborted. @throws OperatorError; the reason of the signal */
 export async function runTask<Result>(
   { admin, name }: { admin: AdminClient; name: string },
   operation: string,
   params: Record<string, unknown>,
   onProgress: (share: number) => void,
+  signal?: AbortSignal,
 ): Promise<Result> {
+  const interrupted = new Promise<null>((resolve) => signal?.addEventListener('abort', () => resolve(null)))
   let state = await admin.call<TaskState>(operation, { instance: name, params })
   while (!state.isDone) {
     onProgress(state.share)
-    state = await admin.call<TaskState>('store.task', { instance: name, params: { task: state.task } })
+    const which = { instance: name, params: { task: state.task } }
+    if (signal?.aborted) {
+      const { isCancelled } = await admin.call<{ isCancelled: boolean }>('store.cancel', which)
+      if (isCancelled) throw signal.reason
+    }
+    const asked = admin.call<TaskState>('store.task', which)
+    state = (await (signal?.aborted ? asked : Promise.race([asked, interrupted]))) ?? state
   }
   return state.result as Result
 }

@@ -5,11 +5,11 @@ import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { backupStore, restoreStore, storeFileOf } from '../storage/backup-store.ts'
 import { LmdbFile } from '../storage/lmdb-file.ts'
-import { type StoreSurvey, surveyStore } from '../storage/survey-store.ts'
+import { type StoreSurvey, type SurveyOptions, surveyStore } from '../storage/survey-store.ts'
 import { type StoredKind, type StoredRow, storedKindOf, storedRow } from './stored-row.ts'
 
 export { expectFolderOf } from '../storage/target-folder.ts'
-export type { StoreSurvey }
+export type { StoreSurvey, SurveyOptions }
 export type Progress = (share: number) => void
 
 /** The store file in the data directory of an instance. */
@@ -24,9 +24,9 @@ export function surveyData(file: string, onProgress?: Progress): Promise<StoreSu
 }
 
 /** @throws OperatorError */
-export function backupData(file: string, target: string, onProgress?: Progress): Promise<StoreSurvey> {
+export function backupData(file: string, target: string, options: SurveyOptions = {}): Promise<StoreSurvey> {
   expectFile(file)
-  return backupStore(file, target, { onProgress })
+  return backupStore(file, target, options)
 }
 
 /** @throws OperatorError */

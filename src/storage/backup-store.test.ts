@@ -81,6 +81,48 @@ test('nobody else can read a backup that is being written, and what one has left
   }
 })
 
+test('of a backup that is cancelled while it is copied nothing is left to see, and nothing comes when the copying ends', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'atoll-backup-'))
+  try {
+    await fill(join(folder, 'source'), 'new')
+    const store = await open(join(folder, 'source'))
+    const file = store.file!
+    const controller = new AbortController()
+    let goOn = () => {}
+    let copying = () => {}
+    const isCopying = new Promise<void>((resolve) => {
+      copying = resolve
+    })
+    const slow = Object.create(file, {
+      path: { value: file.path },
+      copy: {
+        value: async (path: string) => {
+          writeFileSync(path, 'half')
+          copying()
+          await new Promise<void>((resolve) => {
+            goOn = resolve
+          })
+          mkdirSync(dirname(path), { recursive: true })
+          await file.copy(path)
+        },
+      },
+    }) as StoreFile
+    const backup = backupStore(slow, join(folder, 'backup.mdb'), { signal: controller.signal })
+    await isCopying
+    controller.abort(new Error('enough'))
+    assert.deepEqual(readdirSync(folder), ['source'])
+    goOn()
+    await assert.rejects(backup, { message: 'enough' })
+    assert.deepEqual(readdirSync(folder), ['source'])
+    const late = backupStore(file, join(folder, 'backup.mdb'), { signal: controller.signal })
+    await assert.rejects(late, { message: 'enough' })
+    assert.deepEqual(readdirSync(folder), ['source'])
+    await store.close()
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+
 for (const [title, old] of [
   ['in the place of a store', 'old'],
   ['in an empty folder', ''],

@@ -4,6 +4,8 @@ import {
   chmodSync,
   chownSync,
   constants,
+  createReadStream,
+  createWriteStream,
   existsSync,
   lstatSync,
   mkdirSync,
@@ -14,6 +16,7 @@ import {
 } from 'node:fs'
 import { copyFile, open } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import {
@@ -33,6 +36,8 @@ import { expectFolderOf } from './target-folder.ts'
 
 /** A backup being written, in a folder that nobody else may enter: the copy begins with the mode that LMDB or the store gives it. */
 const partName = 'unfinished-backup.mdb'
+/** Of a copy. */
+const highWaterMark = 1024 * 1024
 
 /** The store in the directory that an instance has for it. */
 export function storeFileOf(directory: string): string {
@@ -40,7 +45,8 @@ export function storeFileOf(directory: string): string {
 }
 
 /**
- * Writes a backup of an open store, or of the file of one that is not open, which the caller has locked.
+ * Writes a backup of an open store, or of the file of one that is not open, which the caller has locked. When the signal is aborted,
+ * nothing is left to see at once, but the copy of an open store takes its time, and room on the disk, until it can be let go of.
  * @throws OperatorError `backup-exists`, `no-such-folder`, `store-damaged`, `cannot-write`; nothing is left at `target` then
  */
 export async function backupStore(
@@ -57,29 +63,56 @@ export async function backupStore(
   expectFolderOf(target)
   const folder = `${target}.part`
   const part = join(folder, partName)
+  const { signal } = options
   let isMade = false
+  const remove = () => {
+    if (isMade) rmSync(folder, { recursive: true, force: true })
+  }
+  const removeEarly = () => {
+    try {
+      remove()
+    } catch {
+      // Whatever the copying has put there at this moment is removed when it has ended.
+    }
+  }
+  signal?.addEventListener('abort', removeEarly)
   try {
+    signal?.throwIfAborted()
     removeLeftover(folder)
     mkdirSync(folder, { mode: 0o700 })
     isMade = true
-    if (typeof source === 'string') await copyFile(source, part, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
+    if (typeof source === 'string') await copyClosed(source, part, signal)
     else await source.copy(part)
+    signal?.throwIfAborted()
     chmodSync(part, 0o600)
-    options.signal?.throwIfAborted()
     const survey = await surveyStore(part, options)
     refuseDamaged(survey, typeof source === 'string' ? source : source.path)
     await flushFile(part)
+    signal?.throwIfAborted()
     renameSync(part, target)
     rmdirSync(folder)
     syncDirectory(dirname(target))
     return survey
   } catch (error) {
-    if (isMade) rmSync(folder, { recursive: true, force: true })
-    if (error instanceof OperatorError || options.signal?.aborted) throw error
+    remove()
+    if (signal?.aborted) throw signal.reason
+    if (error instanceof OperatorError) throw error
     throw new OperatorError('cannot-write', `the backup can't be written: ${(error as Error).message}`, {
       place: { file: target },
       cause: error,
     })
+  } finally {
+    signal?.removeEventListener('abort', removeEarly)
+  }
+}
+
+/** At once where the file system lets two files share their blocks. */
+async function copyClosed(source: string, copy: string, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await copyFile(source, copy, constants.COPYFILE_FICLONE_FORCE)
+  } catch {
+    const streams = [createReadStream(source, { highWaterMark }), createWriteStream(copy, { mode: 0o600 })] as const
+    await pipeline(...streams, { signal })
   }
 }
 

@@ -35,8 +35,8 @@ export async function surveyStore(path: string, { signal, onProgress }: SurveyOp
     let damaged = 0
     let newer = 0
     for await (const { key, value } of file.records()) {
+      signal?.throwIfAborted()
       if (++records % recordsPerReport === 0) {
-        signal?.throwIfAborted()
         onProgress?.(file.progress.read / file.progress.total)
       }
       if (!isIntact(key, value)) {

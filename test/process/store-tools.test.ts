@@ -1,6 +1,8 @@
 // Backup, restore and the looks into a store, as an operator uses them: against a real daemon that goes on publishing, against a
 // stopped instance, and without any daemon.
 import assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import {
   chmodSync,
   closeSync,
@@ -15,6 +17,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
+import { setTimeout as delay } from 'node:timers/promises'
 import mqtt, { type MqttClient } from 'mqtt'
 import { until } from '../kit/until.ts'
 import { type Daemon, Workplace } from './daemon.ts'
@@ -39,6 +42,25 @@ class StorePlace extends Workplace {
     const { code, stdout, stderr } = await this.run(...args)
     assert.equal(code, 0, `atoll ${args.join(' ')}: ${stdout}${stderr}`)
     return stdout
+  }
+
+  /** Sends a signal to the command as soon as something is so. */
+  async interrupt(signal: NodeJS.Signals, isTime: () => boolean, ...args: string[]) {
+    const environment = { ATOLL_ADMIN: `unix://${this.path('run/admin.sock')}`, HOME: this.folder }
+    const child = spawn(process.execPath, [command, ...args], { env: { ...process.env, ...environment } })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.on('data', (text) => {
+      stdout += text
+    })
+    child.stderr.on('data', (text) => {
+      stderr += text
+    })
+    const closed = once(child, 'close')
+    while (!isTime() && child.exitCode === null) await delay(1)
+    child.kill(signal)
+    await closed
+    return { code: child.exitCode, stdout, stderr }
   }
 
   // biome-ignore lint/suspicious/noExplicitAny: JSON of any shape
@@ -237,6 +259,55 @@ test('a damaged store: verify names what is wrong, backup refuses it, restore ke
   assert.match(await place.text('store', 'verify', ...at), /^ok/)
   assert.ok(readdirSync(place.storeFolder).some((name) => name.startsWith('store.replaced-')))
 })
+
+/** A store whose backup takes a while: large messages, as many as it needs. */
+async function fillLarge(place: StorePlace): Promise<void> {
+  const publisher = await connect(place, 'publisher', true)
+  const payload = Buffer.alloc(1_000_000, 'x')
+  for (let number = 0; number < 100; number++) {
+    await publisher.publishAsync(`large/${number}`, payload, { qos: 1, retain: true })
+  }
+  await publisher.endAsync()
+}
+
+for (const kind of ['inline', 'process', 'stopped'] as const) {
+  test(`Ctrl-C and SIGTERM take back a backup, and nothing of it comes later: ${kind}`, async (t) => {
+    const place = new StorePlace(t)
+    place.describe(kind === 'process' ? 'process' : 'inline')
+    const daemon = await place.serve()
+    await fillLarge(place)
+    const file = place.path('plant.backup')
+    const at = kind === 'stopped' ? ['-c', place.configFile] : []
+    if (kind === 'stopped') {
+      daemon.kill('SIGTERM')
+      assert.equal(await daemon.ended(), 0)
+    }
+    const left = () => readdirSync(place.folder).filter((name) => name.startsWith('plant.backup'))
+    // The one before may still be letting go of what it has copied.
+    const isBusy = ({ stderr }: { stderr: string }) => /another backup or check of this instance is on/.test(stderr)
+    for (const [signal, expected] of [
+      ['SIGINT', 130],
+      ['SIGTERM', 143],
+    ] as const) {
+      for (;;) {
+        const ended = await place.interrupt(signal, () => left().length > 0, 'backup', file, ...at)
+        if (isBusy(ended)) continue
+        const { code, stdout, stderr } = ended
+        assert.equal(code, expected, stdout + stderr)
+        assert.match(stderr, /^atoll: the backup was (interrupted|terminated), and nothing is left of it\n$/)
+        break
+      }
+      assert.deepEqual(left(), [])
+    }
+    for (;;) {
+      const ended = await place.run('backup', file, ...at)
+      if (isBusy(ended)) continue
+      assert.equal(ended.code, 0, ended.stderr)
+      break
+    }
+    assert.deepEqual(left(), ['plant.backup'])
+  })
+}
 
 test('a backup into a folder that is not there is refused, and no folder is made: it may be a disk that is not mounted', async (t) => {
   const place = new StorePlace(t)

@@ -31,9 +31,11 @@ export const storeVerbs = [
     result: taskShape,
     run({ instance, tasks }) {
       const { store, file } = expectStore(instance)
-      return tasks.begin(async (onProgress) => {
+      return tasks.begin(async (onProgress, cancelled) => {
         const { surveyStore } = await import('../../storage/survey-store.ts')
-        const survey = await file.hold((signal) => surveyStore(file.path, { signal, onProgress }))
+        const survey = await file.hold((closed) =>
+          surveyStore(file.path, { signal: AbortSignal.any([closed, cancelled]), onProgress }),
+        )
         const { durability, pendingBytes, problem, recovery } = store
         return { ...survey, durability, pendingBytes, problem, recovery }
       })
@@ -54,20 +56,31 @@ export const storeVerbs = [
     result: taskShape,
     run({ instance, tasks }, { file: target }) {
       const { file } = expectStore(instance)
-      return tasks.begin(async (onProgress) => {
+      return tasks.begin(async (onProgress, signal) => {
         // Not loaded where nothing is stored.
         const { backupStore } = await import('../../storage/backup-store.ts')
-        return { file: target, ...(await backupStore(file, target, { onProgress })) }
+        return { file: target, ...(await backupStore(file, target, { signal, onProgress })) }
       })
     },
   }),
   controlVerb({
     name: 'store.task',
-    summary: 'How far a task has come, or what came of it; waits up to a second for its end.',
+    summary:
+      'How far a task has come, or what came of it; waits up to a second for its end. A caller who leaves without the answer cancels it.',
     isReading: false,
     params: z.strictObject({ task: count }),
     result: taskShape,
     run: ({ tasks }, { task }) => tasks.ask(task),
+  }),
+  controlVerb({
+    name: 'store.cancel',
+    summary: 'Ends a task early; of a backup nothing is left then.',
+    isReading: false,
+    params: z.strictObject({ task: count }),
+    result: z.strictObject({
+      isCancelled: z.boolean().meta({ description: 'false when it had ended before.' }),
+    }),
+    run: async ({ tasks }, { task }) => ({ isCancelled: await tasks.cancel(task) }),
   }),
   controlVerb({
     name: 'store.dump',
