@@ -1,5 +1,5 @@
 // `atoll backup` and `atoll restore`: all that an instance keeps on disk, in one file.
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { createSystemClock } from '../base/clock.ts'
@@ -12,7 +12,7 @@ import { addInstanceCommand } from './instance-option.ts'
 import { interruptible } from './interruptible.ts'
 import { createProgressLine } from './progress.ts'
 import { addStoreOptions, runTask } from './store.ts'
-import { findStore, makeDataDirectory, type StoreFlags, withLock } from './store-place.ts'
+import { findStore, makeDataDirectory, type StoreFlags, whileUnused, withLock } from './store-place.ts'
 
 interface Copied {
   counts: Record<string, number>
@@ -56,8 +56,14 @@ export async function backup(file: string, flags: StoreFlags): Promise<void> {
 }
 
 async function backupFolder(dataDir: string, target: string, options: SurveyOptions): Promise<Copied> {
-  const { backupData, storedFile } = await import('../instance/stored-data.ts')
-  return withLock(dataDir, 'atoll backup', () => backupData(storedFile(dataDir), target, options))
+  const { backupData } = await import('../instance/stored-data.ts')
+  try {
+    return await whileUnused(dataDir, 'atoll backup', (file) => backupData(file, target, options))
+  } catch (error) {
+    // It may be of two moments.
+    if (error instanceof OperatorError && error.code === 'store-changed') rmSync(target, { force: true })
+    throw error
+  }
 }
 
 async function restore(file: string, flags: StoreFlags & { yes?: true }): Promise<void> {

@@ -3,6 +3,7 @@ import { chownSync, existsSync, mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { createSystemClock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
+import type { DirectoryLock } from '../fleet/directory-lock.ts'
 import type { AccountKeys } from '../fleet/member-account.ts'
 import type { AdminClient } from './admin-client.ts'
 import { openAdmin } from './admin-command.ts'
@@ -60,15 +61,63 @@ async function readPlace({ config, instance }: StoreFlags): Promise<StorePlace> 
 
 /** Keeps every broker out of the folder while it works. @throws OperatorError `directory-locked` */
 export async function withLock<Result>(dataDir: string, holder: string, work: () => Promise<Result>): Promise<Result> {
-  const { lockDirectory } = await import('../fleet/directory-lock.ts')
-  const { pid, platform } = process
-  const clock = createSystemClock()
-  const lock = await lockDirectory({ directory: dataDir, holder, key: 'dataDir', pid, platform, clock })
+  const lock = await lockFolder(dataDir, holder)
   try {
     return await work()
   } finally {
     lock.release()
   }
+}
+
+/**
+ * The same for work that only reads, also in a folder that cannot be written, as on a medium that is mounted so. A lock cannot be
+ * made there, but that of a broker is seen, and one that comes by another mount while it reads is found by what it has written.
+ * @throws OperatorError `directory-locked`; `store-changed` when what was read counts for nothing
+ */
+export async function whileUnused<Result>(
+  dataDir: string,
+  holder: string,
+  work: (file: string) => Promise<Result>,
+): Promise<Result> {
+  const { storedFile } = await import('../instance/stored-data.ts')
+  const file = storedFile(dataDir)
+  let lock: DirectoryLock | null = null
+  try {
+    lock = await lockFolder(dataDir, holder)
+  } catch (error) {
+    if (!isUnwritable(error)) throw error
+  }
+  const before = lock === null ? stateOf(file) : null
+  try {
+    const result = await work(file)
+    if (lock === null && stateOf(file) !== before) {
+      throw new OperatorError('store-changed', 'something wrote to the store while it was read', {
+        place: { file },
+        fix: 'a broker runs on it by another mount: ask that one, or stop it first',
+      })
+    }
+    return result
+  } finally {
+    lock?.release()
+  }
+}
+
+async function lockFolder(directory: string, holder: string): Promise<DirectoryLock> {
+  const { lockDirectory } = await import('../fleet/directory-lock.ts')
+  const { pid, platform } = process
+  return lockDirectory({ directory, holder, key: 'dataDir', pid, platform, clock: createSystemClock() })
+}
+
+/** Whether there may be no new file in a folder in which nobody was found to have the lock. */
+function isUnwritable(error: unknown): boolean {
+  if (!(error instanceof OperatorError) || error.code !== 'listen-failed') return false
+  return ['EROFS', 'EACCES', 'EPERM'].includes((error.cause as NodeJS.ErrnoException | undefined)?.code ?? '')
+}
+
+/** Changes with every transaction. */
+function stateOf(file: string): string | null {
+  const stats = statSync(file, { bigint: true, throwIfNoEntry: false })
+  return stats === undefined ? null : `${stats.ino} ${stats.size} ${stats.mtimeNs}`
 }
 
 /** Root restores for the account of the instance, or for that which has the folder above. @throws OperatorError */

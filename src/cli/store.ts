@@ -10,7 +10,7 @@ import { exitCodes } from './exit-codes.ts'
 import { addInstanceCommand } from './instance-option.ts'
 import { printRow } from './print-row.ts'
 import { createProgressLine } from './progress.ts'
-import { findStore, type StoreFlags, withLock } from './store-place.ts'
+import { findStore, type StoreFlags, whileUnused } from './store-place.ts'
 import { wholeNumber } from './whole-number.ts'
 
 /** What a survey tells; the rest is known only of a store that is open. */
@@ -92,9 +92,8 @@ async function readSurvey(flags: StoreFlags): Promise<Survey> {
     }
     const place = await findStore(flags)
     if (place.kind === 'running') return await runTask<Survey>(place, 'store.verify', {}, progress.show)
-    const { storedFile, surveyData } = await import('../instance/stored-data.ts')
-    const { dataDir } = place
-    return await withLock(dataDir, 'atoll store', () => surveyData(storedFile(dataDir), progress.show))
+    const { surveyData } = await import('../instance/stored-data.ts')
+    return await whileUnused(place.dataDir, 'atoll store', (file) => surveyData(file, progress.show))
   } finally {
     progress.end()
   }
@@ -127,8 +126,7 @@ async function dump(flags: DumpFlags): Promise<void> {
   if (flags.file !== undefined) return dumpFile(resolve(flags.file), flags)
   const place = await findStore(flags)
   if (place.kind === 'running') return printRows(pagesOf(place, flags), flags)
-  const { storedFile } = await import('../instance/stored-data.ts')
-  await withLock(place.dataDir, 'atoll store dump', () => dumpFile(storedFile(place.dataDir), flags))
+  await whileUnused(place.dataDir, 'atoll store dump', (file) => dumpFile(file, flags))
 }
 
 async function dumpFile(file: string, flags: DumpFlags): Promise<void> {

@@ -1,7 +1,7 @@
 // Backup, restore and the looks into a store, as an operator uses them: against a real daemon that goes on publishing, against a
 // stopped instance, and without any daemon.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
@@ -12,6 +12,7 @@ import {
   readdirSync,
   rmSync,
   statSync,
+  utimesSync,
   writeFileSync,
   writeSync,
 } from 'node:fs'
@@ -261,10 +262,10 @@ test('a damaged store: verify names what is wrong, backup refuses it, restore ke
 })
 
 /** A store whose backup takes a while: large messages, as many as it needs. */
-async function fillLarge(place: StorePlace): Promise<void> {
+async function fillLarge(place: StorePlace, messages: number): Promise<void> {
   const publisher = await connect(place, 'publisher', true)
   const payload = Buffer.alloc(1_000_000, 'x')
-  for (let number = 0; number < 100; number++) {
+  for (let number = 0; number < messages; number++) {
     await publisher.publishAsync(`large/${number}`, payload, { qos: 1, retain: true })
   }
   await publisher.endAsync()
@@ -275,7 +276,7 @@ for (const kind of ['inline', 'process', 'stopped'] as const) {
     const place = new StorePlace(t)
     place.describe(kind === 'process' ? 'process' : 'inline')
     const daemon = await place.serve()
-    await fillLarge(place)
+    await fillLarge(place, 100)
     const file = place.path('plant.backup')
     const at = kind === 'stopped' ? ['-c', place.configFile] : []
     if (kind === 'stopped') {
@@ -348,6 +349,79 @@ test('nobody looks into a folder that a broker has', async (t) => {
   daemon.kill('SIGTERM')
   assert.equal(await daemon.ended(), 0)
 })
+
+const makesMounts = process.platform === 'linux' && spawnSync('unshare', ['-m', 'true']).status === 0
+/** For root no folder is read-only but by its mount. */
+const readOnly = { skip: process.getuid?.() !== 0 || makesMounts ? false : 'root may make no mounts here' }
+
+/** Runs a command where the data directory is read-only. */
+async function runReadOnly(place: StorePlace, ...args: string[]) {
+  const dataDir = place.path('data')
+  if (process.getuid?.() === 0) {
+    const script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
+    return runProgram('unshare', ['-m', 'sh', '-c', script, dataDir, process.execPath, command, ...args])
+  }
+  chmodSync(join(dataDir, 'plant'), 0o500)
+  try {
+    return await runProgram(process.execPath, [command, ...args])
+  } finally {
+    chmodSync(join(dataDir, 'plant'), 0o700)
+  }
+}
+
+test('a folder that cannot be written is looked at and backed up, unless a broker has it', readOnly, async (t) => {
+  const place = new StorePlace(t)
+  place.describe('inline')
+  const daemon = await place.serve()
+  await (await fill(place, 10)).endAsync()
+  const file = place.path('plant.backup')
+  const at = ['-c', place.configFile]
+  const commands = [
+    ['store', 'stat', ...at],
+    ['store', 'verify', ...at],
+    ['store', 'dump', ...at],
+    ['backup', file, ...at],
+  ]
+  for (const args of commands) {
+    const { code, stderr } = await runReadOnly(place, ...args)
+    assert.deepEqual([code, /is in use by the instance plant/.test(stderr)], [3, true], stderr)
+  }
+  assert.equal(existsSync(file), false)
+  daemon.kill('SIGTERM')
+  assert.equal(await daemon.ended(), 0)
+  for (const args of commands) {
+    const { code, stdout, stderr } = await runReadOnly(place, ...args)
+    assert.deepEqual([code, stderr], [0, ''])
+    assert.match(stdout, args[1] === 'verify' ? /^ok: / : /plant|retained/)
+  }
+  assert.match(await place.text('store', 'verify', '--file', file), /^ok/)
+  // What changes something needs more.
+  const { code, stderr } = await runReadOnly(place, 'restore', file, '--yes', ...at)
+  assert.equal(code, 1)
+  assert.match(stderr, /cannot lock the directory/)
+})
+
+test(
+  'what was read in a folder that cannot be written counts for nothing when somebody has written there meanwhile',
+  readOnly,
+  async (t) => {
+    const place = new StorePlace(t)
+    place.describe('inline')
+    const daemon = await place.serve()
+    await fillLarge(place, 100)
+    daemon.kill('SIGTERM')
+    assert.equal(await daemon.ended(), 0)
+    const file = place.path('plant.backup')
+    const store = join(place.storeFolder, 'store.mdb')
+    const read = runReadOnly(place, 'backup', file, '-c', place.configFile)
+    while (!existsSync(`${file}.part`)) await delay(1)
+    utimesSync(store, 1, 1)
+    const { code, stderr } = await read
+    assert.equal(code, 1)
+    assert.match(stderr, /store\.mdb: something wrote to the store while it was read \(a broker runs on it/)
+    assert.deepEqual([existsSync(file), existsSync(`${file}.part`)], [false, false])
+  },
+)
 
 test('an instance is cloned, exported and imported with what it keeps', async (t) => {
   const place = new StorePlace(t)
