@@ -9,15 +9,38 @@ export interface Clock {
   every(periodMs: number, tick: () => void): () => void
 }
 
-/** The clock of the operating system. */
+/** Busy loops are not as late as this: the process, or its machine, stood still. */
+const standstillMs = 1000
+/** Enough to read what waits, and for local clients that stood still too to say what they had to. */
+const settleMs = 1000
+
+/**
+ * The clock of the operating system. After a standstill (a virtual machine that was moved, a stopped process) what is due waits a second:
+ * nobody may be held silent, or absent, whose packets are still to be read.
+ */
 export function createSystemClock(): Clock {
   return {
     monotonicMs: () => performance.now(),
     wallMs: () => Date.now(),
     every(periodMs, tick) {
-      const timer = setInterval(tick, periodMs)
+      let dueMs = performance.now() + periodMs
+      let settling: NodeJS.Timeout | null = null
+      const timer = setInterval(() => {
+        const nowMs = performance.now()
+        const lateMs = nowMs - dueMs
+        dueMs = nowMs + periodMs
+        if (settling !== null) return
+        if (lateMs < standstillMs) return tick()
+        settling = setTimeout(() => {
+          settling = null
+          tick()
+        }, settleMs).unref()
+      }, periodMs)
       timer.unref()
-      return () => clearInterval(timer)
+      return () => {
+        clearInterval(timer)
+        if (settling !== null) clearTimeout(settling)
+      }
     },
   }
 }
