@@ -203,7 +203,10 @@ export class Instance {
   async #openStore(signal: AbortSignal | undefined): Promise<void> {
     const { durability } = this.#config
     const { disk, log, clock } = this.#environment
-    if (durability === 'memory') return
+    if (durability === 'memory') {
+      await this.#leaveStore()
+      return
+    }
     // Not loaded where nothing is stored.
     const { restore } = await import('../broker/restore.ts')
     if (disk === undefined) {
@@ -229,6 +232,25 @@ export class Instance {
     log.info('state restored', { ...report, durability, ms: Math.round(clock.monotonicMs() - startedAtMs) })
     if (store.isDamaged)
       log.error('THE STORE IS DAMAGED: some of it cannot be read; a restart checks it and rescues what it can')
+  }
+
+  /** What was kept before is not used, and may be again one day. */
+  async #leaveStore(): Promise<void> {
+    const { dataDir, log } = this.#environment
+    if (dataDir === null) return
+    const { markOutdated } = await import('../storage/outdated-store.ts')
+    const directory = join(dataDir, 'store')
+    try {
+      if (markOutdated(directory) === null) return
+    } catch (error) {
+      log.error('it cannot be noted beside the store that clients go on without it', {
+        directory,
+        error: String(error),
+      })
+    }
+    log.warn('what was kept on disk is not used with durability: memory, and comes back with os or fsync', {
+      directory,
+    })
   }
 
   get #diskLimits() {

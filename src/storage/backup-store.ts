@@ -22,7 +22,6 @@ import { OperatorError } from '../base/errors.ts'
 import {
   asidePath,
   closedName,
-  fileName,
   incomingName,
   makeDirectory,
   removeEnvironment,
@@ -30,6 +29,7 @@ import {
   syncDirectory,
   takeRescued,
 } from './lmdb-store.ts'
+import { fileName, markOutdated } from './outdated-store.ts'
 import type { StoreFile } from './store-file.ts'
 import { type StoreSurvey, type SurveyOptions, surveyStore } from './survey-store.ts'
 import { expectFolderOf } from './target-folder.ts'
@@ -144,6 +144,7 @@ export async function restoreStore(
     const survey = await surveyStore(part, options)
     refuseDamaged(survey, backup)
     await flushFile(part)
+    giveTo(dirname(directory), [markOutdated(directory, part)!])
     renameSync(part, incoming)
     syncDirectory(directory)
     const setAside = existsSync(path) ? asidePath(path, 'replaced', clock) : null

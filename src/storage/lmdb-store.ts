@@ -21,11 +21,11 @@ import type { DiskLimits } from './disk-space.ts'
 import { LmdbEngine, type LmdbEngineOptions } from './lmdb-engine.ts'
 import { openEnvironment, partSuffix } from './lmdb-environment.ts'
 import { LmdbFile } from './lmdb-file.ts'
+import { clearOutdated, fileName, forgetInbound, isOutdated } from './outdated-store.ts'
 import { formatVersion, isIntact } from './record-codec.ts'
 import { rescueRecords } from './rescue-records.ts'
 import type { RecoveryReport, Store } from './store.ts'
 
-export const fileName = 'store.mdb'
 /** Being filled with what could be rescued; complete as soon as there is no `store.mdb` beside it. */
 export const rescueName = 'store.rescue.mdb'
 /** A backup on its way to that name. */
@@ -75,7 +75,11 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
     syncDirectory(directory)
     const engine = new ClosingEngine(path, { isSynced: durability === 'fsync', limits, clock }, closedPath)
     await engine.look()
-    return new BatchedStore(engine, { durability, clock, recovery, file: engine, answerMs: () => limits().answerMs })
+    const answerMs = () => limits().answerMs
+    const store = new BatchedStore(engine, { durability, clock, recovery, file: engine, answerMs })
+    if (isOutdated(directory)) await catchUp(store, clock, signal)
+    clearOutdated(directory)
+    return store
   } catch (error) {
     if (error instanceof OperatorError) throw error
     throw new OperatorError('store-directory', `the store can't be opened: ${(error as Error).message}`, {
@@ -97,6 +101,15 @@ async function begin(newPath: string, path: string): Promise<void> {
     renameSync(newPath, path)
   } finally {
     removeEnvironment(newPath)
+  }
+}
+
+async function catchUp(store: Store, clock: Clock, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await forgetInbound(store, clock, signal)
+  } catch (error) {
+    await store.close().catch(() => {})
+    throw error
   }
 }
 
