@@ -12,8 +12,8 @@ export interface TaskState {
 
 /** An answer waits so long for the end. */
 const patienceMs = 1000
-/** The first one, so that short work needs no second question; only then its number is known to who may want to cancel it. */
-const firstPatienceMs = 100
+/** The first one: what is wrong at once is said at once, and who wants to cancel it needs its number soon. */
+const firstPatienceMs = 20
 
 export class LongTask {
   #number = 0

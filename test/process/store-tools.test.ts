@@ -290,10 +290,15 @@ for (const kind of ['inline', 'process', 'stopped'] as const) {
       ['SIGINT', 130],
       ['SIGTERM', 143],
     ] as const) {
-      for (;;) {
+      for (let isQuicker = 0; ; ) {
         const ended = await place.interrupt(signal, () => left().length > 0, 'backup', file, ...at)
         if (isBusy(ended)) continue
         const { code, stdout, stderr } = ended
+        // Who is held up for so long that the backup is whole by then tries again.
+        if (code === 0 && isQuicker++ < 5) {
+          rmSync(file)
+          continue
+        }
         assert.equal(code, expected, stdout + stderr)
         assert.match(stderr, /^atoll: the backup was (interrupted|terminated), and nothing is left of it\n$/)
         break
