@@ -49,7 +49,8 @@ export async function beginWith(context: AdminContext, member: FleetMember, back
 async function withLock(context: AdminContext, directory: string, work: () => Promise<void>): Promise<void> {
   const { platform, clock, fleet } = context
   const { pid } = fleet.status()
-  const lock = await lockDirectory({ directory, holder: 'the daemon', key: 'dataDir', pid, platform, clock })
+  const options = { directory, holder: 'the daemon', isBrief: true, key: 'dataDir', pid, platform, clock }
+  const lock = await lockDirectory(options)
   try {
     await work()
   } finally {

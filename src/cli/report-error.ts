@@ -3,7 +3,7 @@ import { describeOperatorError, OperatorError } from '../base/errors.ts'
 import { escapeText } from '../observe/log.ts'
 import { type ExitCode, exitCodes } from './exit-codes.ts'
 
-const alreadyRunningCodes = ['port-in-use', 'socket-in-use', 'directory-locked']
+const alreadyRunningCodes = ['port-in-use', 'socket-in-use', 'directory-locked', 'directory-busy']
 const usageCodes = [
   'usage',
   'bad-parameters',

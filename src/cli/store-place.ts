@@ -59,7 +59,7 @@ async function readPlace({ config, instance }: StoreFlags): Promise<StorePlace> 
   })
 }
 
-/** Keeps every broker out of the folder while it works. @throws OperatorError `directory-locked` */
+/** Keeps every broker out of the folder while it works. @throws OperatorError `directory-locked`, `directory-busy` */
 export async function withLock<Result>(dataDir: string, holder: string, work: () => Promise<Result>): Promise<Result> {
   const lock = await lockFolder(dataDir, holder)
   try {
@@ -72,7 +72,7 @@ export async function withLock<Result>(dataDir: string, holder: string, work: ()
 /**
  * The same for work that only reads, also in a folder that cannot be written, as on a medium that is mounted so. A lock cannot be
  * made there, but that of a broker is seen, and one that comes by another mount while it reads is found by what it has written.
- * @throws OperatorError `directory-locked`; `store-changed` when what was read counts for nothing
+ * @throws OperatorError `directory-locked`, `directory-busy`; `store-changed` when what was read counts for nothing
  */
 export async function whileUnused<Result>(
   dataDir: string,
@@ -105,7 +105,7 @@ export async function whileUnused<Result>(
 async function lockFolder(directory: string, holder: string): Promise<DirectoryLock> {
   const { lockDirectory } = await import('../fleet/directory-lock.ts')
   const { pid, platform } = process
-  return lockDirectory({ directory, holder, key: 'dataDir', pid, platform, clock: createSystemClock() })
+  return lockDirectory({ directory, holder, isBrief: true, key: 'dataDir', pid, platform, clock: createSystemClock() })
 }
 
 /** Whether there may be no new file in a folder in which nobody was found to have the lock. */

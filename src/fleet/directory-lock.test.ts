@@ -57,6 +57,13 @@ test('one holds it, the second learns who; released, nothing is left and it can 
     ;(await lockDirectory(options(folder, 'the instance b'))).release()
   }))
 
+test('of a command that has it, it is said that it lets go', () =>
+  inFolder(async (folder) => {
+    const lock = await lockDirectory({ ...options(folder, 'atoll backup'), isBrief: true })
+    await assert.rejects(lockDirectory(options(folder)), { code: 'directory-busy', message: /in use by atoll backup/ })
+    lock.release()
+  }))
+
 test('a holder that stops is waited for', () =>
   inFolder(async (folder) => {
     const lock = await lockDirectory(options(folder))

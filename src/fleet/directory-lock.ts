@@ -14,6 +14,8 @@ export interface DirectoryLockOptions {
   directory: string
   /** Who takes it, for people: `the instance plant-a`, `the daemon`. */
   holder: string
+  /** It is a command, which lets go as soon as it is done. */
+  isBrief?: boolean
   /** Configuration key that errors name. */
   key: string
   pid: number
@@ -34,9 +36,14 @@ export interface LockHolder {
   holder: string
   /** ISO 8601. */
   since: string
+  /** A command, which lets go as soon as it is done. */
+  isBrief: boolean
   /** It stops, and lets go by itself. */
   isEnding: boolean
 }
+
+/** Code of the error when a command has the directory. */
+export const directoryBusy = 'directory-busy'
 
 const socketName = '.lock'
 const textName = 'lock'
@@ -52,7 +59,7 @@ const longDirectoryBytes = 60
 
 /**
  * Waits for a holder that stops.
- * @throws OperatorError `directory-locked`, naming the holder; `listen-failed` when no lock can be made there
+ * @throws OperatorError `directory-locked`, naming the holder; `directory-busy` for a command, which lets go; `listen-failed` when no lock can be made there
  */
 export async function lockDirectory(options: DirectoryLockOptions): Promise<DirectoryLock> {
   const { clock } = options
@@ -68,10 +75,10 @@ export async function lockDirectory(options: DirectoryLockOptions): Promise<Dire
 }
 
 async function tryLock(options: DirectoryLockOptions): Promise<DirectoryLock> {
-  const { directory, holder, key, pid, platform, clock } = options
+  const { directory, holder, isBrief = false, key, pid, platform, clock } = options
   const descriptor = needsShortcut(options) ? openSync(directory, 'r') : null
   const near = descriptor === null ? directory : `/proc/self/fd/${descriptor}`
-  const us: LockHolder = { pid, holder, since: new Date(clock.wallMs()).toISOString(), isEnding: false }
+  const us: LockHolder = { pid, holder, since: new Date(clock.wallMs()).toISOString(), isBrief, isEnding: false }
   const text = () => `${JSON.stringify(us)}\n`
   const server = createServer((socket) => {
     socket.on('error', () => {})
@@ -131,16 +138,24 @@ function heldBy({ directory, key }: DirectoryLockOptions, who: LockHolder | 'gon
   const isEnding = who === 'gone' || (who?.isEnding ?? false)
   const shown =
     who === null || who === 'gone' ? 'another process' : `${who.holder} (process ${who.pid}, since ${who.since})`
-  return new HeldError(`the directory ${directory} is in use by ${shown}`, key, isEnding, cause)
+  const isBrief = who !== null && who !== 'gone' && who.isBrief
+  return new HeldError(`the directory ${directory} is in use by ${shown}`, { key, isBrief, isEnding, cause })
+}
+
+interface HeldDetails {
+  key: string
+  isBrief: boolean
+  isEnding: boolean
+  cause: unknown
 }
 
 class HeldError extends OperatorError {
   readonly isEnding: boolean
 
-  constructor(message: string, key: string, isEnding: boolean, cause: unknown) {
-    super('directory-locked', message, {
+  constructor(message: string, { key, isBrief, isEnding, cause }: HeldDetails) {
+    super(isBrief ? directoryBusy : 'directory-locked', message, {
       place: { key },
-      fix: 'stop that one first, or give each its own directory',
+      fix: isBrief ? 'wait for its end' : 'stop that one first, or give each its own directory',
       cause,
     })
     this.isEnding = isEnding
@@ -192,9 +207,15 @@ function parseHolder(text: string): LockHolder | null {
   try {
     const value: unknown = JSON.parse(text)
     if (typeof value !== 'object' || value === null) return null
-    const { pid, holder, since, isEnding } = value as Partial<Record<keyof LockHolder, unknown>>
+    const { pid, holder, since, isBrief, isEnding } = value as Partial<Record<keyof LockHolder, unknown>>
     if (typeof pid !== 'number' || typeof holder !== 'string' || typeof since !== 'string') return null
-    return { pid, holder: printable(holder), since: printable(since), isEnding: isEnding === true }
+    return {
+      pid,
+      holder: printable(holder),
+      since: printable(since),
+      isBrief: isBrief === true,
+      isEnding: isEnding === true,
+    }
   } catch {
     return null
   }

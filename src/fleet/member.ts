@@ -4,6 +4,7 @@ import type { Clock } from '../base/clock.ts'
 import { describeOperatorError, OperatorError } from '../base/errors.ts'
 import { LifeCycle, type Transitions } from '../base/life-cycle.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
+import { directoryBusy } from './directory-lock.ts'
 import { Door, type DoorEnvironment } from './door.ts'
 import { assertNotDoors, overlayDoors } from './door-view.ts'
 import type { ListenerStatus, MemberPhase, MemberStatus } from './fleet.ts'
@@ -30,6 +31,10 @@ const transitions: Transitions<MemberPhase> = {
   failed: ['waiting', 'starting', 'stopped', 'failed'],
 }
 
+/** While a command has its data, as a backup of an instance that slept: from the first wait to the longest. */
+const busySeconds = 0.5
+const busyLimitSeconds = 10
+
 /** An instance counts as idle when it was seen without a connection so often in a row. */
 const idleLooks = 4
 
@@ -49,6 +54,8 @@ export class Member {
   /** When it crashed, on the monotonic clock; within the burst period only. */
   #crashesMs: number[] = []
   #restartTimer: NodeJS.Timeout | undefined
+  /** Starts in a row that found a command in the data directory. */
+  #busyStarts = 0
   #idleTimer: NodeJS.Timeout | undefined
   /** One thing at a time. */
   #queue: Promise<unknown> = Promise.resolve()
@@ -271,11 +278,16 @@ export class Member {
         this.#crashed(describeFailure(error))
         return
       }
+      if (error instanceof OperatorError && error.code === directoryBusy) {
+        this.#backOff(describeFailure(error), Math.min(busySeconds * 2 ** this.#busyStarts++, busyLimitSeconds))
+        return
+      }
       this.#failure = error
       await this.#fail(describeFailure(error))
       throw error
     }
     if (!this.#is('starting')) return
+    this.#busyStarts = 0
     this.#readySinceMs = this.#environment.clock.wallMs()
     this.#to('ready')
     this.#door?.connect((connection) => host!.adopt(connection))
@@ -325,8 +337,11 @@ export class Member {
       void this.#fail(`${reason} (${crashes} times within ${burstSeconds} s)`)
       return
     }
+    this.#backOff(reason, Math.min(backoffSeconds * 2 ** (crashes - 1), backoffLimitSeconds))
+  }
+
+  #backOff(reason: string, delaySeconds: number): void {
     this.#to('backing-off', reason)
-    const delaySeconds = Math.min(backoffSeconds * 2 ** (crashes - 1), backoffLimitSeconds)
     this.#restartTimer = setTimeout(() => {
       void this.#inTurn(() => this.#comeBack()).catch(() => {})
     }, delaySeconds * 1000)

@@ -8,6 +8,8 @@ import { getPriority } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { pathToFileURL } from 'node:url'
+import { createSystemClock } from '../base/clock.ts'
+import { lockDirectory } from './directory-lock.ts'
 import { addressOf, freePort, isProcessAlive, until, untilPhase, withFleet } from './fixture.test.ts'
 import { logPath } from './running-instance.ts'
 
@@ -210,6 +212,36 @@ test('an on-demand instance that crashes refuses nobody', () =>
     await client.publish('t', 'x', { qos: 1 })
     await untilPhase(supervisor, 'a', 'ready')
   }))
+
+for (const start of ['always', 'on-demand'] as const) {
+  test(`a command that has the data of an instance when it comes back delays that: ${start}`, () =>
+    withFleet(async (fleet) => {
+      const restart = { backoffSeconds: 0.05, backoffLimitSeconds: 1, burst: 1, burstSeconds: 60 }
+      const member = fleet.member('a', 'process', { start, restart })
+      const supervisor = await fleet.start(member)
+      const address = addressOf(supervisor, 'a', 'local')
+      if (start === 'on-demand') await fleet.connect(address)
+      process.kill(supervisor.memberStatus('a')!.pid!, 'SIGKILL')
+      await untilPhase(supervisor, 'a', 'backing-off')
+      const lock = await lockDirectory({
+        directory: member.dataDir,
+        holder: 'atoll backup',
+        isBrief: true,
+        key: 'dataDir',
+        pid: process.pid,
+        platform: process.platform,
+        clock: createSystemClock(),
+      })
+      const waits = () => fleet.events.filter((event) => event.kind === 'phase' && event.phase === 'backing-off')
+      const client = start === 'on-demand' ? fleet.connect(address) : null
+      await until('it has tried more often than it may crash', () => waits().length > 3)
+      assert.match(supervisor.memberStatus('a')!.reason!, /in use by atoll backup/)
+      lock.release()
+      await untilPhase(supervisor, 'a', 'ready')
+      await (client ?? fleet.connect(address))
+      assert.equal(supervisor.memberStatus('a')!.restarts, 1)
+    }))
+}
 
 test('listeners of an on-demand instance change while it waits and while it runs; a port that is taken changes nothing', () =>
   withFleet(async (fleet) => {
