@@ -188,8 +188,8 @@ export class LocalClient implements Outlet {
     return this.#arrivedBytes < this.#broker.limits.outputBytes
   }
 
-  sendQos0(message: ApplicationMessage, retain: boolean): boolean {
-    if (!this.isWritable) {
+  sendQos0(message: ApplicationMessage, retain: boolean, _identifiers: unknown, hasWaited: boolean): boolean {
+    if (!hasWaited && !this.isWritable) {
       this.#broker.counters.droppedOutputFull++
       return false
     }

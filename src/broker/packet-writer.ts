@@ -109,10 +109,15 @@ export class PacketWriter implements Outlet {
     this.acknowledge(PacketType.pubrel, packetId, reasonCode)
   }
 
-  sendQos0(message: ApplicationMessage, retain: boolean, identifiers: readonly number[] | null): boolean {
+  sendQos0(
+    message: ApplicationMessage,
+    retain: boolean,
+    identifiers: readonly number[] | null,
+    hasWaited: boolean,
+  ): boolean {
     const { output } = this
     const broker = this.#broker
-    if (output.isBlocked && (output.queuedBytes >= broker.limits.outputBytes || broker.isMemoryHigh)) {
+    if (!hasWaited && output.isBlocked && (output.queuedBytes >= broker.limits.outputBytes || broker.isMemoryHigh)) {
       broker.counters.droppedOutputFull++
       return false
     }

@@ -4,7 +4,7 @@ import { ApplicationMessage } from '../codec/application-message.ts'
 import type { ProtocolLevel, Qos } from '../codec/packet-types.ts'
 import type { ClientInfo } from '../session/client-info.ts'
 import type { Journal } from '../session/journal.ts'
-import type { Session, Will } from '../session/session.ts'
+import { departingLimitMessages, type Session, type Will } from '../session/session.ts'
 import type { MessageRecord, QueueTally, SessionRecord, Store, StoredSession } from '../storage/store.ts'
 import type { Broker } from './broker.ts'
 
@@ -47,7 +47,9 @@ export async function restore(broker: Broker, store: Store, signal?: AbortSignal
       report.sessions++
       const queue = queues.get(session.storeNumber)
       // A client that was connected may have been sent two windows since the last batch that was written.
-      const maybeSent = detachedAtMs === null ? 2 * broker.limits.inflight : 0
+      const { inflight, queueQos0 } = broker.limits
+      const window = inflight + (queueQos0 ? departingLimitMessages : 0)
+      const maybeSent = detachedAtMs === null ? 2 * window : 0
       report.deliveries += await restoreDeliveries(journal, store, session, messages, queue, maybeSent, slices)
       // A broker that died had it attached: its connection is lost now. Clocks may have been set back meanwhile.
       restored.push({ session, forMs: detachedAtMs === null ? 0 : Math.max(0, wallMs - detachedAtMs) })

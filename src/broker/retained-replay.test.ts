@@ -23,6 +23,7 @@ function setUp() {
   const session = {
     outlet: {} as object | null,
     hasRoom: true,
+    hasRoomFor: (qos: number): boolean => qos === 0 || session.hasRoom,
     refill: null as (() => void) | null,
     deliver: ({ payload }: { payload: Buffer }) => void got.push(payload.toString()),
   }

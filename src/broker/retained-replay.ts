@@ -97,7 +97,7 @@ export class RetainedReplay {
       const qos = subscription.qos < message.qos ? subscription.qos : message.qos
       this.#pending = message
       if (this.#output.isBlocked && this.#output.queuedBytes >= this.#room) return // `drained` goes on
-      if (qos > 0 && !this.#session.hasRoom) {
+      if (!this.#session.hasRoomFor(qos)) {
         this.#session.refill = this.go
         return
       }

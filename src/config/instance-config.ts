@@ -43,6 +43,8 @@ export interface LimitsConfig {
   /** How long a message may wait there; 0 for no limit. */
   queueAgeSeconds: number
   queuePolicy: QueuePolicy
+  /** QoS 0 messages for kept Sessions wait too. */
+  queueQos0: boolean
   /** Waiting messages of all Sessions together. */
   totalQueueBytes: number
   /** Bytes waiting to be written to one connection before QoS 0 is dropped and QoS 1 and 2 wait in the queue. */

@@ -42,6 +42,7 @@ const samples: Record<string, Sample> = {
   'limits.queueBytes': sample('1kB', 1000, '1 potato', 'wrong-unit'),
   'limits.queueAge': sample('1d', 86_400, 'soon', 'wrong-unit'),
   'limits.queuePolicy': sample('drop-newest', 'drop-newest', 'drop', 'wrong-value'),
+  'limits.queueQos0': sample(true, true, 'yes', 'wrong-type'),
   'limits.totalQueueBytes': sample('1GiB', 1024 ** 3, '1Gb', 'wrong-unit'),
   'limits.outputBytes': sample(4096, 4096, 1, 'out-of-range'),
   'limits.stallTimeout': sample('2h', 7200, '2 hours', 'wrong-unit'),

@@ -185,6 +185,12 @@ export const limitKeys = {
     'drop-oldest',
     "What happens when a client's queue is full.",
   ),
+  queueQos0: key(
+    'queueQos0',
+    flag(),
+    false,
+    'QoS 0 messages wait for kept sessions as well, and are stored, instead of being dropped while the client is offline or slow. They make no room for themselves at the cost of QoS 1 and 2, and come at most once.',
+  ),
   totalQueueBytes: key('totalQueueBytes', size(0, maximumBytes), '256MiB', 'Bytes that wait for all clients together.'),
   outputBytes: key(
     'outputBytes',

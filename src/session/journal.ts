@@ -327,7 +327,7 @@ function recordOf(delivery: Delivery, packetId: number, isReleased: boolean): De
   return {
     messageNumber: message.storeNumber,
     sizeBytes: message.sizeBytes,
-    qos: qos === 2 ? 2 : 1,
+    qos,
     retain,
     identifiers,
     share: share === null ? null : { shareName: share.shareName, filter: share.filter },

@@ -61,6 +61,7 @@ async function setUp(limits: Partial<SessionContext['limits']> = {}, memoryLimit
       queueBytes: 1e12,
       queueAgeSeconds: 0,
       queuePolicy: 'drop-oldest',
+      queueQos0: false,
       ...limits,
     },
     counters: new Counters(),

@@ -63,7 +63,14 @@ class FakeOutlet implements Outlet {
 function setUp(limits: Partial<SessionLimits> = {}, limitBytes = 1_000_000) {
   const clock = new ManualClock()
   const context: SessionContext = {
-    limits: { queueMessages: 100, queueBytes: 100_000, queueAgeSeconds: 0, queuePolicy: 'drop-oldest', ...limits },
+    limits: {
+      queueMessages: 100,
+      queueBytes: 100_000,
+      queueAgeSeconds: 0,
+      queuePolicy: 'drop-oldest',
+      queueQos0: false,
+      ...limits,
+    },
     counters: new Counters(),
     queues: { messages: 0, bytes: 0, memoryBytes: 0, memoryLimitBytes: 1_000_000, limitBytes, inflightBytes: 0 },
     willBytes: 0,
@@ -375,4 +382,57 @@ test('what a group gave to a session that ends is for others, but no QoS 2 deliv
   give(session, 'too late')
   assert.equal(context.queues.messages, 0)
   assert.equal(registry.size, 0)
+})
+
+test('queueQos0: QoS 0 waits for a kept Session that is away, in the order of all, and is sent as QoS 0', () => {
+  const { context, create, connect, give } = setUp({ queueQos0: true })
+  const kept = create('kept', 100)
+  const fleeting = create('fleeting', 0)
+  for (const session of [kept, fleeting]) {
+    give(session, 'a', 0)
+    give(session, 'b', 1)
+    give(session, 'c', 0)
+  }
+  assert.equal(kept.queuedMessages, 3)
+  assert.deepEqual(connect(kept).take(), ['0 a', '1 b #1', '0 c'])
+  assert.deepEqual(connect(fleeting).take(), ['1 b #1'])
+  assert.deepEqual([context.queues.bytes, context.queues.messages], [0, 0])
+})
+
+test('queueQos0: what the output or the window holds back comes before what is new', () => {
+  const { create, connect, give } = setUp({ queueQos0: true })
+  const session = create('c', 100)
+  const outlet = connect(session, 1)
+  outlet.isWritable = false
+  give(session, 'a', 0)
+  outlet.isWritable = true
+  give(session, 'b', 0)
+  assert.deepEqual(outlet.take(), [])
+  session.pump()
+  assert.deepEqual(outlet.take(), ['0 a', '0 b'])
+  for (const text of ['c', 'd']) give(session, text, 1)
+  give(session, 'e', 0)
+  assert.deepEqual(outlet.take(), ['1 c #1'])
+  // It needs no room in the window, but comes in its turn.
+  session.puback(1)
+  assert.deepEqual(outlet.take(), ['1 d #2', '0 e'])
+})
+
+test('queueQos0: a full queue gives up QoS 0 before QoS 1 and 2, and parts with nobody for it', () => {
+  const full = (queuePolicy: SessionLimits['queuePolicy'], given: [string, Qos][]) => {
+    const { create, connect, give } = setUp({ queueQos0: true, queuePolicy, queueMessages: 3 })
+    const session = create('c', 100)
+    for (const [text, qos] of given) give(session, text, qos)
+    assert.equal(session.droppedMessages, given.length - 3)
+    const outlet = connect(session)
+    assert.equal(outlet.parted, null)
+    return outlet.take().map((text) => text.slice(0, 3))
+  }
+  const zeros: [string, Qos][] = ['a', 'b', 'c', 'd'].map((text) => [text, 0])
+  const oldOnes: [string, Qos][] = [...['a', 'b', 'c'].map((text): [string, Qos] => [text, 1]), ['d', 0]]
+  assert.deepEqual(full('drop-oldest', zeros), ['0 b', '0 c', '0 d'])
+  assert.deepEqual(full('drop-newest', zeros), ['0 a', '0 b', '0 c'])
+  for (const policy of ['drop-oldest', 'drop-newest', 'disconnect'] as const) {
+    assert.deepEqual(full(policy, oldOnes), ['1 a', '1 b', '1 c'])
+  }
 })

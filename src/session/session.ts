@@ -21,8 +21,16 @@ import { Queue, type QueueAccount, queuedSizeOf, queueOverheadBytes } from './qu
 export interface Outlet {
   /** false while the output is over its limit: what can wait has to. */
   readonly isWritable: boolean
-  /** @returns false when the message was dropped */
-  sendQos0(message: ApplicationMessage, retain: boolean, identifiers: readonly number[] | null): boolean
+  /**
+   * @param hasWaited the message stood in the queue: it is no longer dropped because the output is over its limit
+   * @returns false when the message was dropped
+   */
+  sendQos0(
+    message: ApplicationMessage,
+    retain: boolean,
+    identifiers: readonly number[] | null,
+    hasWaited: boolean,
+  ): boolean
   /** @returns false when it is too large for the client and counts as sent [MQTT-3.1.2-25] */
   sendPublish(
     message: ApplicationMessage,
@@ -54,6 +62,8 @@ export interface SessionLimits {
   /** How long a message may wait; 0 for as long as it takes. */
   queueAgeSeconds: number
   queuePolicy: 'drop-oldest' | 'drop-newest' | 'disconnect'
+  /** QoS 0 messages wait for kept Sessions too. */
+  queueQos0: boolean
 }
 
 /** What a queue can be too full for; keys of the limits of an instance. */
@@ -101,6 +111,10 @@ export const neverExpires = 0xffff_ffff
 
 /** Messages of one queue that one turn lets go of: it may be long, and in the store. */
 const letGoPerTurn = 4096
+/** QoS 0 messages of one Session, as `queuedSizeOf` reckons them, that have left its queue and wait for the store to forget them. */
+const departingLimitBytes = 64 * 1024
+/** No fewer than are in that. */
+export const departingLimitMessages = departingLimitBytes / queueOverheadBytes
 /** With so much on its way to the disk, the end of a Session waits for it. */
 const manyPendingBytes = 1024 * 1024
 
@@ -122,8 +136,10 @@ export class Session implements Subscriber, DurableWaiter {
   #order = 0
   /** Queued messages of lesser order may have been sent before the broker died. */
   maybeSentBefore = 0
-  /** What is sent once the batch is durable: QoS 2 messages and PUBRELs. */
-  #unsent: Deque<{ batch: number; packetId: number }> | null = null
+  /** What is sent once the batch is durable: QoS 2 messages and PUBRELs by Packet Identifier, and QoS 0 messages from the queue. */
+  #unsent: Deque<{ batch: number; packetId: number; departing: Delivery | null }> | null = null
+  /** Of the QoS 0 messages among them. */
+  #departingBytes = 0
   /** So much of the queue was not worth sending that the rest waits for another turn. */
   #isPumpDue = false
   #will: Will | null = null
@@ -169,6 +185,11 @@ export class Session implements Subscriber, DurableWaiter {
   /** Whether a QoS 1 or 2 message given to `deliver` now would be sent at once. */
   get hasRoom(): boolean {
     return this.#outlet !== null && this.#queue === null && this.#hasRoom(this.#outlet)
+  }
+
+  /** As `hasRoom`, for a message of this QoS. */
+  hasRoomFor(qos: Qos): boolean {
+    return qos > 0 ? this.hasRoom : !this.#queuesQos0 || !this.#hasQos0ToWait(this.#outlet)
   }
 
   get will(): Will | null {
@@ -222,6 +243,7 @@ export class Session implements Subscriber, DurableWaiter {
     this.#outlet = null
     this.#resends = null
     this.#unsent = null
+    this.#departingBytes = 0
     this.#isPumpDue = false
     this.refill = null
     this.inflight.shrink()
@@ -235,7 +257,7 @@ export class Session implements Subscriber, DurableWaiter {
       this.#resend(outlet, this.#resends.shift()!)
       if (this.#resends !== null && this.#resends.length === 0) this.#resends = null
     }
-    for (let dropped = 0; this.#queue !== null && this.#hasRoom(outlet); ) {
+    for (let dropped = 0; this.#queue !== null && this.#hasRoomForNext(outlet, this.#queue); ) {
       if (!this.#queue.isAtHand) {
         this.#queue.fetch()
         return
@@ -259,7 +281,13 @@ export class Session implements Subscriber, DurableWaiter {
   #hasRoom(outlet: Outlet): boolean {
     // A client that acknowledges nothing may not hold more than one that is away.
     if (this.#inflightBytes > this.#context.limits.queueBytes) return false
-    return this.inflight.count < this.#window && this.#resends === null && outlet.isWritable
+    const isNextInOrder = this.#resends === null && this.#departingBytes === 0
+    return this.inflight.count < this.#window && isNextInOrder && outlet.isWritable
+  }
+
+  #hasRoomForNext(outlet: Outlet, queue: Queue): boolean {
+    if (queue.peek()?.qos !== 0) return this.#hasRoom(outlet)
+    return this.#resends === null && this.#departingBytes < departingLimitBytes && outlet.isWritable
   }
 
   /** [MQTT-4.4.0-1] [MQTT-3.3.1-1] */
@@ -286,7 +314,8 @@ export class Session implements Subscriber, DurableWaiter {
   ): void {
     const outlet = this.#outlet
     if (qos === 0) {
-      if (outlet !== null) outlet.sendQos0(message, retain, identifiers)
+      if (this.#queuesQos0 && this.#hasQos0ToWait(outlet)) this.#enqueueQos0(message, retain, identifiers, share)
+      else if (outlet !== null) outlet.sendQos0(message, retain, identifiers, false)
       return
     }
     if (this.isEnded) return
@@ -297,13 +326,42 @@ export class Session implements Subscriber, DurableWaiter {
         const packetId = this.inflight.open(qos, null, 0)
         if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, false)) this.#close(packetId)
       }
-    } else {
-      // What waits long must not hold a page of short-lived copies.
-      const own = message.own(Buffer.allocUnsafeSlow)
-      // A retained message begins to wait now.
-      if (own.receivedAtMs === 0) own.receivedAtMs = this.#context.nowMs()
-      this.#enqueue(this.#keep(own, qos, retain, identifiers, share))
+    } else this.#enqueue(this.#keep(this.#waiting(message), qos, retain, identifiers, share))
+  }
+
+  get #queuesQos0(): boolean {
+    return this.isDurable && this.#context.limits.queueQos0 && !this.isEnded
+  }
+
+  /** What waits comes first. */
+  #hasQos0ToWait(outlet: Outlet | null): boolean {
+    return outlet === null || this.#queue !== null || this.#departingBytes > 0 || !outlet.isWritable
+  }
+
+  #enqueueQos0(
+    message: ApplicationMessage,
+    retain: boolean,
+    identifiers: readonly number[] | null,
+    share: ShareGroup | null,
+  ): void {
+    const journal = this.#journal
+    if (journal !== null) {
+      // Nobody was promised anything: each may be written by itself.
+      if (message.qos === 0) journal.splitBatch()
+      if (journal.problemWith(message.sizeBytes) !== null) {
+        this.#context.counters.refusedByStore++
+        return
+      }
     }
+    this.#enqueue(this.#keep(this.#waiting(message), 0, retain, identifiers, share))
+  }
+
+  #waiting(message: ApplicationMessage): ApplicationMessage {
+    // What waits long must not hold a page of short-lived copies.
+    const own = message.own(Buffer.allocUnsafeSlow)
+    // A retained message begins to wait now.
+    if (own.receivedAtMs === 0) own.receivedAtMs = this.#context.nowMs()
+    return own
   }
 
   #keep(
@@ -318,6 +376,10 @@ export class Session implements Subscriber, DurableWaiter {
 
   /** @param isNew whether it comes straight from `deliver`, and not from the queue */
   #send(outlet: Outlet, delivery: Delivery, isNew: boolean): void {
+    if (delivery.qos === 0) {
+      this.#sendQueuedQos0(outlet, delivery)
+      return
+    }
     const isKept = this.isDurable || delivery.share !== null
     const { message, qos, retain, identifiers } = delivery
     const packetId = this.inflight.open(qos, isKept ? delivery : null, delivery.order)
@@ -336,22 +398,41 @@ export class Session implements Subscriber, DurableWaiter {
     if (!outlet.sendPublish(message, qos, retain, identifiers, packetId, isDuplicate)) this.#close(packetId)
   }
 
+  #sendQueuedQos0(outlet: Outlet, delivery: Delivery): void {
+    const journal = this.#journal
+    if (journal === null) {
+      outlet.sendQos0(delivery.message, delivery.retain, delivery.identifiers, true)
+      return
+    }
+    // At most once: a restart must not find again what the client has been sent.
+    journal.deliveryOver(this, delivery.order, delivery)
+    this.#departingBytes += queuedSizeOf(delivery)
+    this.#sendWhenDurable(journal, 0, delivery)
+  }
+
   get #journal(): Journal | null {
     return this.storeNumber === 0 ? null : this.#context.journal
   }
 
-  #sendWhenDurable(journal: Journal, packetId: number): void {
+  #sendWhenDurable(journal: Journal, packetId: number, departing: Delivery | null = null): void {
     this.#unsent ??= new Deque()
-    this.#unsent.push({ batch: journal.batch, packetId })
+    this.#unsent.push({ batch: journal.batch, packetId, departing })
     journal.await(this)
   }
 
   durable(batch: number): boolean {
     if (this.isEnded) return this.#goOnEnding()
+    let hasDeparted = false
     while (this.#unsent !== null && this.#unsent.length > 0 && this.#unsent.peek()!.batch <= batch) {
-      this.#sendDurable(this.#unsent.shift()!.packetId)
+      const { packetId, departing } = this.#unsent.shift()!
+      if (departing === null) this.#sendDurable(packetId)
+      else {
+        this.#departingBytes -= queuedSizeOf(departing)
+        this.#outlet?.sendQos0(departing.message, departing.retain, departing.identifiers, true)
+        hasDeparted = true
+      }
     }
-    if (this.#isPumpDue) {
+    if (this.#isPumpDue || hasDeparted) {
       this.#isPumpDue = false
       this.pump()
     }
@@ -387,12 +468,13 @@ export class Session implements Subscriber, DurableWaiter {
   #enqueue(delivery: Delivery): void {
     const { limits, queues } = this.#context
     this.#dropStale()
-    const limit = this.#makeRoom(1, queuedSizeOf(delivery))
+    const limit = this.#makeRoom(1, queuedSizeOf(delivery), delivery.qos)
     if (limit !== null) {
       // Their order has no gaps, so that it tells how many messages are between two: see `restoreQueue`.
       this.#order--
       this.#queueFull(limit)
-      if (limits.queuePolicy === 'disconnect') this.#outlet?.disconnect(ReasonCode.quotaExceeded, 'the queue is full')
+      if (limits.queuePolicy === 'disconnect' && delivery.qos > 0)
+        this.#outlet?.disconnect(ReasonCode.quotaExceeded, 'the queue is full')
       return
     }
     const journal = this.#journal
@@ -410,11 +492,12 @@ export class Session implements Subscriber, DurableWaiter {
   }
 
   /**
-   * Drops the oldest, where that is the policy and helps, until so much more fits.
+   * Drops the oldest, where that is the policy and helps, until so much more fits; but QoS 0 makes no room for itself at the cost of
+   * QoS 1 and 2.
    * @returns null when it may come: also when room will be made little by little, as the oldest come from the store, or because
    * limits were lowered under a long queue; otherwise the limit that is in the way
    */
-  #makeRoom(messages: number, bytes: number): QueueLimit | null {
+  #makeRoom(messages: number, bytes: number, qos: Qos): QueueLimit | null {
     const { limits, queues } = this.#context
     const fitsAlone = bytes <= limits.queueBytes && queues.bytes - this.queuedBytes + bytes <= queues.limitBytes
     for (let dropped = 0; ; dropped++) {
@@ -425,7 +508,7 @@ export class Session implements Subscriber, DurableWaiter {
         this.#queue.fetch()
         return null
       }
-      if (limits.queuePolicy !== 'drop-oldest') return limit
+      if (limits.queuePolicy !== 'drop-oldest' || (qos === 0 && this.#queue.peek()!.qos > 0)) return limit
       this.#queueFull(limit)
       this.#drop(this.#takeFirst()!)
     }
@@ -439,7 +522,7 @@ export class Session implements Subscriber, DurableWaiter {
       return
     }
     this.#dropStale()
-    this.#makeRoom(0, 0)
+    this.#makeRoom(0, 0, 2)
     this.pump()
   }
 

@@ -422,7 +422,7 @@ export function decodeDelivery(value: Buffer): DeliveryRecord {
   const sizeBytes = value[0] === 1 ? 0 : reader.uint32()
   const identifiers = flags & 16 ? Array.from({ length: reader.uint32() }, () => reader.uint32()) : null
   const share = flags & 32 ? { shareName: reader.string(), filter: reader.string() } : null
-  const qos = (flags & 3) as 1 | 2
+  const qos = (flags & 3) as DeliveryRecord['qos']
   const isReleased = (flags & releasedFlag) !== 0
   return { messageNumber, sizeBytes, qos, retain: (flags & 4) !== 0, identifiers, share, packetId, isReleased }
 }

@@ -56,7 +56,7 @@ export interface DeliveryRecord {
   readonly messageNumber: number
   /** Of the packet of the message: what waits is accounted without reading it. */
   readonly sizeBytes: number
-  readonly qos: 1 | 2
+  readonly qos: 0 | 1 | 2
   readonly retain: boolean
   readonly identifiers: readonly number[] | null
   /** Group of a Shared Subscription: share name and filter; null for an ordinary one. */
