@@ -1,13 +1,14 @@
 // Backup, restore and the looks into a store, as an operator uses them: against a real daemon that goes on publishing, against a
 // stopped instance, and without any daemon.
 import assert from 'node:assert/strict'
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
   closeSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   openSync,
   readdirSync,
   rmSync,
@@ -20,6 +21,7 @@ import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { setTimeout as delay } from 'node:timers/promises'
 import mqtt, { type MqttClient } from 'mqtt'
+import { runTool } from '../crash/image-device.ts'
 import { until } from '../kit/until.ts'
 import { type Daemon, Workplace } from './daemon.ts'
 import { projectFolder, runProgram } from './run-program.ts'
@@ -355,22 +357,31 @@ test('nobody looks into a folder that a broker has', async (t) => {
   assert.equal(await daemon.ended(), 0)
 })
 
-const makesMounts = process.platform === 'linux' && spawnSync('unshare', ['-m', 'true']).status === 0
 /** For root no folder is read-only but by its mount. */
-const readOnly = { skip: process.getuid?.() !== 0 || makesMounts ? false : 'root may make no mounts here' }
+const isRoot = process.getuid?.() === 0
+const readOnly = { skip: isRoot && process.platform !== 'linux' ? 'mounts are made as on Linux' : false }
 
 /** Runs a command where the data directory is read-only. */
 async function runReadOnly(place: StorePlace, ...args: string[]) {
   const dataDir = place.path('data')
-  if (process.getuid?.() === 0) {
-    const script = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"'
-    return runProgram('unshare', ['-m', 'sh', '-c', script, dataDir, process.execPath, command, ...args])
+  if (!isRoot) {
+    chmodSync(join(dataDir, 'plant'), 0o500)
+    try {
+      return await runProgram(process.execPath, [command, ...args])
+    } finally {
+      chmodSync(join(dataDir, 'plant'), 0o700)
+    }
   }
-  chmodSync(join(dataDir, 'plant'), 0o500)
+  // Not in a mount namespace of its own: as long as that lives, it holds whatever others have mounted.
+  const folder = mkdtempSync(place.path('read-only-'))
+  const file = `${folder}.json`
+  writeFileSync(file, place.read('atoll.json').replace(JSON.stringify(dataDir), JSON.stringify(folder)))
+  runTool('mount', '--bind', dataDir, folder)
   try {
-    return await runProgram(process.execPath, [command, ...args])
+    runTool('mount', '-o', 'remount,bind,ro', folder)
+    return await runProgram(process.execPath, [command, ...args.map((arg) => (arg === place.configFile ? file : arg))])
   } finally {
-    chmodSync(join(dataDir, 'plant'), 0o700)
+    runTool('umount', folder)
   }
 }
 
