@@ -51,6 +51,8 @@ export interface BrokerEvents {
 }
 
 const housekeepingMs = 1000
+/** A wall clock that has moved so far against the monotonic one was set, or the machine was suspended. */
+const clockStepMs = 60_000
 /** Of lines that peers can cause as often as they like. */
 const logPeriodMs = 10_000
 /** The limits of Subscriptions are limits of memory, too: so much for each filter on average, and for a few long ones. */
@@ -126,6 +128,8 @@ export class Broker {
   readonly #housekeeping: Pulse
   readonly #firstPacketLines: Throttle
   readonly #losses: QueueLosses
+  /** Of the wall clock against the monotonic one. */
+  #wallOffsetMs: number
 
   constructor(options: BrokerOptions) {
     this.limits = options.limits
@@ -134,6 +138,7 @@ export class Broker {
     this.clock = options.clock
     this.loop = options.loop
     this.log = options.log
+    this.#wallOffsetMs = options.clock.wallMs() - options.clock.monotonicMs()
     this.hooks = new HookRegistry(options.log)
     this.rights = new Rights(this.hooks, () => this.#forgetRights())
     this.#firstPacketLines = new Throttle(options.clock, logPeriodMs)
@@ -188,6 +193,7 @@ export class Broker {
 
   stop(): void {
     this.loop.run(() => {
+      this.#watchClock()
       for (const connection of [...this.connections]) connection.destroy()
     })
     this.#housekeeping.stop()
@@ -497,8 +503,19 @@ export class Broker {
   #keepHouse(): boolean {
     if (this.blocked.size > 0 || this.retained.isExpiring) this.loop.run(() => this.#sweep())
     this.#watchMemory()
+    this.#watchClock()
     const isLossUntold = this.#losses.tell()
     return isLossUntold || this.blocked.size > 0 || this.retained.isExpiring || this.isMemoryHigh
+  }
+
+  /** What a restart reckons by the wall clock must stay true when that was wrong and is set. */
+  #watchClock(): void {
+    const offsetMs = this.clock.wallMs() - this.clock.monotonicMs()
+    const byMs = offsetMs - this.#wallOffsetMs
+    if (Math.abs(byMs) < clockStepMs) return
+    this.#wallOffsetMs = offsetMs
+    this.log.warn('the clock of this machine was set, or stood still', { bySeconds: Math.round(byMs / 1000) })
+    if (this.journal !== null) this.loop.run(() => this.sessions.noteAgain())
   }
 
   #sweep(): void {

@@ -37,29 +37,36 @@ export async function restore(broker: Broker, store: Store, signal?: AbortSignal
       report.retained++
     },
   )
-  // A message that is in flight to many Sessions is one object, as it was before.
-  const messages = new Map<number, ApplicationMessage>()
-  const restored: { session: Session; forMs: number }[] = []
+  const restored: { session: Session; detachedAtMs: number | null }[] = []
   for (let page = sessionsAfter(store, 0, slices); page.length > 0; ) {
     for (const stored of page) {
-      const { detachedAtMs } = stored.session
-      const session = restoreSession(broker, journal, stored)
+      restored.push({
+        session: restoreSession(broker, journal, stored),
+        detachedAtMs: stored.session.detachedAtMs,
+      })
       report.sessions++
-      const queue = queues.get(session.storeNumber)
-      // A client that was connected may have been sent two windows since the last batch that was written.
-      const { inflight, queueQos0 } = broker.limits
-      const window = inflight + (queueQos0 ? departingLimitMessages : 0)
-      const maybeSent = detachedAtMs === null ? 2 * window : 0
-      report.deliveries += await restoreDeliveries(journal, store, session, messages, queue, maybeSent, slices)
-      // A broker that died had it attached: its connection is lost now. Clocks may have been set back meanwhile.
-      restored.push({ session, forMs: detachedAtMs === null ? 0 : Math.max(0, wallMs - detachedAtMs) })
       if (slices.isOver) await slices.next()
     }
     page = sessionsAfter(store, page[page.length - 1].session.sessionNumber, slices)
   }
-  // Wills that are due may reach other Sessions, so all have to be there.
-  for (const { session, forMs } of restored) {
-    broker.sessions.abandoned(session, forMs)
+  // A message that is in flight to many Sessions is one object, as it was before.
+  const messages = new Map<number, ApplicationMessage>()
+  // Shared messages name groups that others may be the members of, so all have to be there.
+  for (const { session, detachedAtMs } of restored) {
+    const queue = queues.get(session.storeNumber)
+    // A client that was connected may have been sent two windows since the last batch that was written.
+    const { inflight, queueQos0 } = broker.limits
+    const window = inflight + (queueQos0 ? departingLimitMessages : 0)
+    const maybeSent = detachedAtMs === null ? 2 * window : 0
+    report.deliveries += await restoreDeliveries(journal, store, session, messages, queue, maybeSent, slices)
+    if (slices.isOver) await slices.next()
+  }
+  // Wills that are due may reach other Sessions.
+  for (const { session, detachedAtMs } of restored) {
+    // A broker that died had it attached: its connection is lost now.
+    if (detachedAtMs === null) broker.sessions.abandoned(session)
+    // Clocks may have been set back meanwhile.
+    else broker.sessions.wasAbandoned(session, Math.max(0, wallMs - detachedAtMs))
     if (slices.isOver) await slices.next()
   }
   return report

@@ -70,8 +70,14 @@ export class SessionRegistry {
     this.abandoned(session)
   }
 
-  /** A Session without a connection: from now on its time runs. @param forMs how long it has been so already */
-  abandoned(session: Session, forMs = 0): void {
+  /** A Session without a connection: from now on its time runs. */
+  abandoned(session: Session): void {
+    this.wasAbandoned(session, 0)
+    if (session.isStored && !session.isEnded) this.#context.journal?.session(session, 0)
+  }
+
+  /** It has been so for a while, which the store knows: a clock that is wrong for once must not move what stands there. */
+  wasAbandoned(session: Session, forMs: number): void {
     session.detachedAtMs = this.#context.nowMs() - forMs
     const { will, expirySeconds } = session
     if (will !== null) {
@@ -79,10 +85,16 @@ export class SessionRegistry {
       this.#armWill(session)
     }
     if (expirySeconds !== neverExpires && forMs >= expirySeconds * 1000) this.end(session)
-    else {
-      this.armExpiry(session)
-      // What has been so for a while has been noted.
-      if (session.isStored && forMs === 0) this.#context.journal?.session(session, 0)
+    else this.armExpiry(session)
+  }
+
+  /** The clock was set: when each client left stands in the store by that. */
+  noteAgain(): void {
+    const { journal } = this.#context
+    for (const session of this.#sessions.values()) {
+      if (session.isAttached || !session.isStored || session.isEnded) continue
+      journal?.splitBatch()
+      journal?.session(session, this.#context.nowMs() - session.detachedAtMs)
     }
   }
 
