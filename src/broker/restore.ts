@@ -87,6 +87,8 @@ function restoreSession(broker: Broker, journal: Journal, stored: StoredSession)
   const session = broker.sessions.create(record.clientId)
   session.storeNumber = record.sessionNumber
   session.client = clientOf(record)
+  // Rights may have been taken away since its messages came in.
+  session.forgetRights()
   session.mountPoint = record.mountPoint
   session.expirySeconds = Math.min(record.expirySeconds, broker.limits.sessionExpirySeconds)
   session.isDurable = session.expirySeconds > 0

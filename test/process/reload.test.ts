@@ -163,6 +163,48 @@ test('users and rights: new ones count at once, a broken file leaves both in for
   assert.equal(await hears('c/1'), 0x87)
 })
 
+test('new rights count for what waits and what is in flight, by a reload and by a restart', async (t) => {
+  const workplace = new Workplace(t)
+  const passwd = [atoll, 'passwd', '--batch', workplace.path('passwd'), 'ada', 'one']
+  assert.equal((await runProgram(process.execPath, passwd)).code, 0)
+  workplace.configure({
+    auth: { passwords: 'passwd', acl: 'acl' },
+    listeners: { local: `unix://${workplace.socketPath}` },
+  })
+  for (const isRestart of [false, true]) {
+    workplace.write('acl', 'user ada\ntopic readwrite #\n')
+    let daemon = await workplace.start().ready()
+    const connect = async (clientId: string, receiveMaximum: number) => {
+      const client = await workplace.connect({ path: workplace.socketPath })
+      const properties: [number, number][] = [
+        [P.sessionExpiryInterval, 100],
+        [P.receiveMaximum, receiveMaximum],
+      ]
+      await client.handshake({ clientId, username: 'ada', password: 'one', cleanStart: false, properties })
+      return client
+    }
+    const away = await connect('away', 2)
+    await away.subscribe(['#'], { qos: 1 })
+    const publisher = await connect('publisher', 1)
+    for (const topic of ['secret/1', 'open/2', 'secret/3', 'open/4']) await publisher.publish({ topic, qos: 1 })
+    for (let count = 0; count < 2; count++) await away.expect('PUBLISH')
+    away.destroy()
+    workplace.write('acl', 'user ada\ntopic readwrite open/#\n')
+    if (isRestart) {
+      daemon.kill('SIGTERM')
+      await daemon.ended()
+      daemon = await workplace.start().ready()
+    } else assert.match(await daemon.reload(), /configuration reloaded/)
+    const back = await connect('away', 2)
+    for (const topic of ['open/2', 'open/4']) assert.equal((await back.expect('PUBLISH')).topic, topic)
+    await back.expectNothing()
+    back.send(disconnect({ level: 5, properties: [[P.sessionExpiryInterval, 0]] }))
+    await back.expectClosed()
+    daemon.kill('SIGTERM')
+    await daemon.ended()
+  }
+})
+
 test('a Session that was granted no expiry is not kept when a reload would grant one', async (t) => {
   const workplace = new Workplace(t)
   const listeners = { local: `unix://${workplace.socketPath}` }
