@@ -123,6 +123,19 @@ test('of a backup that is cancelled while it is copied nothing is left to see, a
   }
 })
 
+test('a file of something else is no backup, which is said of the file that was named', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'atoll-restore-'))
+  try {
+    const backup = join(folder, 'notes.txt')
+    writeFileSync(backup, 'not a store '.repeat(1000))
+    const restoring = restoreStore(backup, join(folder, 'store'), clock)
+    await assert.rejects(restoring, { code: 'store-format', place: { file: backup }, fix: /atoll backup/ })
+    assert.deepEqual(readdirSync(join(folder, 'store')), [])
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+
 for (const [title, old] of [
   ['in the place of a store', 'old'],
   ['in an empty folder', ''],

@@ -155,7 +155,7 @@ export async function restoreStore(
     return { survey, setAside }
   } catch (error) {
     rmSync(part, { force: true })
-    if (error instanceof OperatorError) throw error
+    if (error instanceof OperatorError) throw error.place?.file === part ? notABackup(error, backup) : error
     throw new OperatorError('cannot-write', `the store can't be restored: ${(error as Error).message}`, {
       place: { file: path },
       cause: error,
@@ -187,6 +187,12 @@ async function flushFile(path: string): Promise<void> {
 function giveTo(owned: string, paths: readonly string[]): void {
   const { uid, gid } = statSync(owned)
   for (const path of paths) if (statSync(path).uid !== uid) chownSync(path, uid, gid)
+}
+
+/** The copy of it is nothing that people know. */
+function notABackup({ code, message }: OperatorError, backup: string): OperatorError {
+  const fix = 'name a file that atoll backup of this version, or an earlier one, has written'
+  return new OperatorError(code, message, { place: { file: backup }, fix })
 }
 
 /** A backup must not be empty because the disk gave nothing. */
