@@ -258,11 +258,14 @@ export class Broker {
   /** Why no further client is taken in, or null. */
   refusalOfNewClient(connection: Connection, clientId: string): ProtocolError | null {
     // A client that takes its own place over needs no other.
-    const isReturning = this.sessions.get(clientId)?.isAttached === true
+    const session = this.sessions.get(clientId)
+    const isReturning = session?.isAttached === true
     if (!isReturning && this.sessions.attachedCount >= this.limits.connections) {
       return new ProtocolError(ReasonCode.quotaExceeded, 'no room for more connections')
     }
-    if (this.isMemoryHigh) return new ProtocolError(ReasonCode.quotaExceeded, 'memory is near its limit')
+    // Nobody else can take what waits for it out of memory.
+    const isAwaited = session !== null && session.inflightCount + session.queuedMessages > 0
+    if (this.isMemoryHigh && !isAwaited) return new ProtocolError(ReasonCode.quotaExceeded, 'memory is near its limit')
     return connection.isOpen ? null : new ProtocolError(ReasonCode.serverShuttingDown, 'the server stops')
   }
 

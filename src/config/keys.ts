@@ -275,7 +275,7 @@ export const limitKeys = {
     'memoryBytes',
     size(0, maximumBytes),
     '512MiB',
-    'Queues as far as they are in memory, output, retained messages and what waits for the disk together; near it publishers are made to wait and new clients are refused. 0 for no limit.',
+    'Queues as far as they are in memory, output, retained messages and what waits for the disk together; near it publishers are made to wait and clients are refused unless messages wait for them. 0 for no limit.',
   ),
   storeBytes: key(
     'storeBytes',

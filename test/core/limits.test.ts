@@ -195,6 +195,39 @@ test('long filters use up the room for Subscriptions sooner than short ones', ()
     assert.deepEqual(await client.subscribe(['one/more']), [0x97])
   }))
 
+test('memory near its limit keeps nobody away who comes for what is in it', () =>
+  withBroker({ limits: { memory: '256KiB' } }, async (broker) => {
+    const kept = { cleanStart: false, properties: [[P.sessionExpiryInterval, 100]] as [number, number][] }
+    const clientIds = ['one', 'two', 'three']
+    const publisher = await broker.client()
+    for (const clientId of clientIds) {
+      const client = await broker.client({ clientId, ...kept })
+      await client.subscribe([clientId], { qos: 1 })
+      for (let count = 0; count < 2; count++) {
+        await publisher.publish({ topic: clientId, qos: 1, payload: Buffer.alloc(40_000) })
+        await client.expect('PUBLISH')
+      }
+      client.destroy()
+    }
+    const codeOf = async (clientId: string) => {
+      const client = await broker.connect()
+      client.sendConnect({ clientId })
+      const { reasonCode } = await client.expect('CONNACK')
+      client.destroy()
+      return reasonCode
+    }
+    await until('a refusal', async () => (await codeOf('late')) === 0x97)
+    for (const clientId of clientIds) {
+      const client = await broker.client({ clientId, ...kept })
+      for (let count = 0; count < 2; count++) {
+        const { packetId } = await client.expect('PUBLISH')
+        client.send(puback({ level: 5, packetId: packetId! }))
+      }
+      await client.fence()
+    }
+    await until('room again', async () => (await codeOf('late')) === 0)
+  }))
+
 for (const [what, connectOptions, fill] of [
   ['Wills', { will: { topic: 'w', payload: Buffer.alloc(60_000) } }, () => {}],
   [
