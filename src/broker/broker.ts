@@ -164,6 +164,7 @@ export class Broker {
       },
       willBytes: 0,
       nowMs: () => options.clock.monotonicMs(),
+      isMemoryHigh: () => this.isMemoryHigh,
       mayReceive: null,
       rightsGeneration: 0,
       journal: null,

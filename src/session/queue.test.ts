@@ -68,6 +68,7 @@ async function setUp(limits: Partial<SessionContext['limits']> = {}, memoryLimit
     queues: { messages: 0, bytes: 0, memoryBytes: 0, memoryLimitBytes, limitBytes: 1e12, inflightBytes: 0 },
     willBytes: 0,
     nowMs: () => clock.monotonicMs(),
+    isMemoryHigh: () => false,
     mayReceive: null,
     rightsGeneration: 0,
     journal: null,

@@ -62,6 +62,7 @@ class FakeOutlet implements Outlet {
 
 function setUp(limits: Partial<SessionLimits> = {}, limitBytes = 1_000_000) {
   const clock = new ManualClock()
+  const memory = { isHigh: false }
   const context: SessionContext = {
     limits: {
       queueMessages: 100,
@@ -75,6 +76,7 @@ function setUp(limits: Partial<SessionLimits> = {}, limitBytes = 1_000_000) {
     queues: { messages: 0, bytes: 0, memoryBytes: 0, memoryLimitBytes: 1_000_000, limitBytes, inflightBytes: 0 },
     willBytes: 0,
     nowMs: () => clock.monotonicMs(),
+    isMemoryHigh: () => memory.isHigh,
     mayReceive: null,
     rightsGeneration: 0,
     journal: null,
@@ -121,7 +123,7 @@ function setUp(limits: Partial<SessionLimits> = {}, limitBytes = 1_000_000) {
     const message = createMessage('will', Buffer.from('gone'), { nowMs: 0 })
     session.will = { mayPublish: () => true, message, topic: 'will', delaySeconds }
   }
-  return { clock, context, registry, wills, ended, orphans, create, connect, give, setWill }
+  return { clock, memory, context, registry, wills, ended, orphans, create, connect, give, setWill }
 }
 
 test('no more are in flight than the window holds; the rest follows in order', () => {
@@ -416,6 +418,17 @@ test('queueQos0: what the output or the window holds back comes before what is n
   // It needs no room in the window, but comes in its turn.
   session.puback(1)
   assert.deepEqual(outlet.take(), ['1 d #2', '0 e'])
+})
+
+test('queueQos0: while memory is short QoS 0 is dropped, QoS 1 kept', () => {
+  const { memory, context, create, connect, give } = setUp({ queueQos0: true })
+  const session = create('c', 100)
+  give(session, 'a', 0)
+  memory.isHigh = true
+  give(session, 'b', 0)
+  give(session, 'c', 1)
+  assert.equal(context.counters.droppedOutputFull, 1)
+  assert.deepEqual(connect(session).take(), ['0 a', '1 c #1'])
 })
 
 test('queueQos0: a full queue gives up QoS 0 before QoS 1 and 2, and parts with nobody for it', () => {

@@ -82,6 +82,8 @@ export interface SessionContext {
   /** Of all Wills that wait for the end of a connection, or longer. */
   willBytes: number
   nowMs(): number
+  /** Near its limit: what was promised to nobody is not kept. */
+  isMemoryHigh(): boolean
   /** Asked again before a message that waited is sent; see `rightsGeneration`. */
   mayReceive: ((session: Session, topic: string) => boolean) | null
   /** Grows when rights change. */
@@ -344,6 +346,10 @@ export class Session implements Subscriber, DurableWaiter {
     identifiers: readonly number[] | null,
     share: ShareGroup | null,
   ): void {
+    if (this.#context.isMemoryHigh()) {
+      this.#context.counters.droppedOutputFull++
+      return
+    }
     const journal = this.#journal
     if (journal !== null) {
       // Nobody was promised anything: each may be written by itself.
