@@ -13,8 +13,9 @@ import {
 } from './member-host.ts'
 import { notRunning } from './running-instance.ts'
 
-/** No ready within this is a failure. */
-const startTimeLimitMs = 30_000
+/** A process that says nothing for so long while an instance starts in it has failed. How long the start takes is a matter of its store. */
+const startSilenceLimitMs = 30_000
+const startLookMs = 5000
 const callTimeLimitMs = 30_000
 /** A process that says nothing for so long does not answer, whatever it was asked. */
 const silenceLimitMs = 2000
@@ -70,9 +71,9 @@ export class ChildHost implements MemberHost {
     // It has not begun with anything.
     if (isAlone && this.#is('aborted')) host.kill()
     try {
-      const started = host.request({ kind: 'start', member, runDir }, startTimeLimitMs)
+      const started = host.request({ kind: 'start', member, runDir }, Number.POSITIVE_INFINITY)
       if (this.#is('aborted')) host.abort(name)
-      await started
+      await whileAnswering(host, started)
     } catch (error) {
       if ((error as OperatorError).code === 'no-answer') host.kill()
       await this.#leave(lease)
@@ -168,6 +169,29 @@ export class ChildHost implements MemberHost {
 
   #is(phase: 'running' | 'aborted'): boolean {
     return this.#phase === phase
+  }
+}
+
+/** @throws OperatorError `no-answer` when the process falls silent meanwhile; otherwise what `started` rejects with */
+async function whileAnswering(host: HostProcess, started: Promise<unknown>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  let isOver = false
+  const silence = new Promise<never>((_resolve, reject) => {
+    const look = () => {
+      if (!isOver)
+        timer = setTimeout(() => {
+          host.request({ kind: 'ping' }, startSilenceLimitMs).then(look, reject)
+        }, startLookMs)
+    }
+    look()
+  })
+  // It may fall silent after the start.
+  silence.catch(() => {})
+  try {
+    await Promise.race([started, silence])
+  } finally {
+    isOver = true
+    clearTimeout(timer)
   }
 }
 

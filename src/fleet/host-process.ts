@@ -35,7 +35,7 @@ export interface Guest {
 interface PendingRequest {
   resolve(result: unknown): void
   reject(error: OperatorError): void
-  timer: NodeJS.Timeout
+  timer: NodeJS.Timeout | undefined
 }
 
 const helloTimeLimitMs = 30_000
@@ -171,15 +171,16 @@ export class HostProcess {
     clearTimeout(timer)
   }
 
-  /** @throws OperatorError: what the host answers, `no-answer` after the time limit, `host-ended` */
+  /** @param timeLimitMs may be infinite. @throws OperatorError: what the host answers, `no-answer` after the limit, `host-ended` */
   request(request: HostRequest, timeLimitMs: number): Promise<unknown> {
     if (!this.isAlive) return Promise.reject(this.#endedError())
     const id = this.#nextId++
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
+      const late = () => {
         this.#pending.delete(id)
         reject(new OperatorError('no-answer', `the host process has not answered within ${timeLimitMs / 1000} s`))
-      }, timeLimitMs)
+      }
+      const timer = timeLimitMs === Number.POSITIVE_INFINITY ? undefined : setTimeout(late, timeLimitMs)
       this.#pending.set(id, { resolve, reject, timer })
       this.#send({ ...request, id })
     })
