@@ -59,6 +59,7 @@ export async function restore(broker: Broker, store: Store, signal?: AbortSignal
     const window = inflight + (queueQos0 ? departingLimitMessages : 0)
     const maybeSent = detachedAtMs === null ? 2 * window : 0
     report.deliveries += await restoreDeliveries(journal, store, session, messages, queue, maybeSent, slices)
+    session.restored()
     if (slices.isOver) await slices.next()
   }
   // Wills that are due may reach other Sessions.

@@ -686,6 +686,11 @@ export class Session implements Subscriber, DurableWaiter {
     this.#queue.restore(fromOrder, messages, bytes)
   }
 
+  /** All that the store had is here: what comes from now on, whose order may begin anew, was never sent. [MQTT-4.3.2-2] */
+  restored(): void {
+    this.maybeSentBefore = Math.min(this.maybeSentBefore, this.#order + 1)
+  }
+
   addSubscription(subscription: Subscription): void {
     subscription.nextOfSubscriber = this.subscriptions
     if (this.subscriptions !== null) this.subscriptions.previousOfSubscriber = subscription

@@ -1,7 +1,7 @@
 // What waits for a time when the broker is killed: Wills with a delay, Sessions and messages that expire.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { P, property } from '../kit/wire.ts'
+import { P, property, puback } from '../kit/wire.ts'
 import { CrashPlace } from './place.ts'
 
 const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
@@ -89,4 +89,35 @@ test('what a member has left of its group in flight goes to the others, if it en
   const got: string[] = []
   for (let count = 0; count < 3; count++) got.push((await client.expect('PUBLISH')).payload.toString())
   assert.deepEqual(got, ['1', '2', '3'])
+})
+
+test('what is sent for the first time has no DUP, whatever was sent before in earlier lives', async (t) => {
+  const place = new CrashPlace(t)
+  await place.broker.start()
+  const properties: [number, number][] = [
+    [P.sessionExpiryInterval, 3600],
+    [P.receiveMaximum, 1],
+  ]
+  const { client: slow } = await place.client({ clientId: 'kept', properties })
+  await slow.subscribe(['t'], { qos: 1 })
+  const { client: publisher } = await place.client()
+  for (let count = 0; count < 10; count++) await publisher.publish({ topic: 't', payload: 'old', qos: 1 })
+  await place.kill()
+
+  await place.broker.start()
+  const { client } = await place.client({ clientId: 'kept' })
+  for (let count = 0; count < 10; count++) {
+    const { dup, packetId } = await client.expect('PUBLISH')
+    assert.equal(dup, true)
+    client.send(puback({ level: 5, packetId: packetId! }))
+  }
+  await client.disconnect()
+  place.broker.end('SIGTERM')
+  await place.broker.ended()
+
+  await place.broker.start()
+  const { client: back } = await place.client({ clientId: 'kept' })
+  const { client: other } = await place.client()
+  await other.publish({ topic: 't', payload: 'new', qos: 1 })
+  assert.equal((await back.expect('PUBLISH')).dup, false)
 })
