@@ -139,3 +139,29 @@ test('of several that start in one loop one goes on per turn', async () => {
   await all
   assert.equal(new Set(turns).size, 30)
 })
+
+test('of two messages with one Packet Identifier, as a rescue may bring them back, the later one has it', async (context) => {
+  const place = new Place(context)
+  const clock = createSystemClock()
+  const openStore = () => openLmdbStore({ directory: place.store, durability: 'os', clock })
+  const store = await openStore()
+  const number = store.nextSessionNumber
+  store.putSession(sessionRecord(number, { expirySeconds: 3600, detachedAtMs: Date.now() }))
+  const first = store.nextMessageNumber
+  for (const [index, packetId] of [7, 8, 7, 7].entries()) {
+    const { buffer: packet } = createMessage(`t/${index}`, Buffer.from('x'), { qos: 1, nowMs: 0 })
+    store.putMessage(first + index, { packet, isVersion5: true, receivedAtMs: Date.now() })
+    store.putDelivery(number, index + 1, deliveryRecord(first + index, { packetId }))
+  }
+  await store.close()
+  const broker = place.broker()
+  await broker.start()
+  await broker.stop()
+  const after = await openStore()
+  const left = after.deliveries(number, 0, 10).map(({ order, delivery: { packetId } }) => [order, packetId])
+  assert.deepEqual(left, [
+    [2, 8],
+    [4, 7],
+  ])
+  await after.close()
+})

@@ -670,6 +670,8 @@ export class Session implements Subscriber, DurableWaiter {
   /** Puts a message back in flight that was so before a restart. */
   restoreInflight(delivery: Delivery, packetId: number, isReleased: boolean): void {
     this.#order = Math.max(this.#order, delivery.order)
+    // One message at a time has an identifier: an earlier one was over, and only the rescue of a damaged store brings it back.
+    if (this.inflight.awaiting(packetId) !== Awaiting.nothing) this.#close(packetId)
     const awaiting = isReleased ? Awaiting.pubcomp : delivery.qos === 2 ? Awaiting.pubrec : Awaiting.puback
     this.inflight.restore(packetId, awaiting, isReleased ? null : delivery, delivery.order)
     if (!isReleased) this.#account(queuedSizeOf(delivery))
