@@ -1,6 +1,7 @@
 // Which process holds a socket, from /proc: for messages to people only, never for a decision. Best effort: null on
 // other systems, in another network namespace, or without the right to look into the process.
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { basename } from 'node:path'
 
 export interface SocketOwner {
   pid: number
@@ -83,7 +84,9 @@ function ownerOf(inodes: string[]): SocketOwner | null {
 }
 
 function commandOf(pid: string): string {
-  const text = linesOf(`/proc/${pid}/comm`)[0] ?? ''
+  // Its `comm` is the name of its first thread, which newer Node.js calls MainThread.
+  const [program = ''] = (linesOf(`/proc/${pid}/cmdline`)[0] ?? '').split('\0')
+  const text = basename(program).slice(0, 64)
   return text === '' ? 'unknown command' : text.replace(/[^\x20-\x7e]/g, '?')
 }
 
