@@ -165,3 +165,34 @@ test('of two messages with one Packet Identifier, as a rescue may bring them bac
   ])
   await after.close()
 })
+
+test('what stands in the queue before something in flight was over, and only a rescue has brought it back', async (context) => {
+  const place = new Place(context)
+  const clock = createSystemClock()
+  const openStore = () => openLmdbStore({ directory: place.store, durability: 'os', clock })
+  const store = await openStore()
+  const number = store.nextSessionNumber
+  store.putSession(sessionRecord(number, { expirySeconds: 3600, detachedAtMs: Date.now() }))
+  const first = store.nextMessageNumber
+  for (const [index, packetId] of [0, 3, 0, 0, 7, 8, 0, 0].entries()) {
+    const { buffer: packet } = createMessage(`t/${index}`, Buffer.from('x'), { qos: 1, nowMs: 0 })
+    store.putMessage(first + index, { packet, isVersion5: true, receivedAtMs: Date.now() })
+    store.putDelivery(number, index + 1, deliveryRecord(first + index, { packetId, sizeBytes: packet.length }))
+  }
+  await store.close()
+  const broker = place.broker()
+  await broker.start()
+  assert.equal(broker.counters.queuedMessages, 2)
+  await broker.stop()
+  const after = await openStore()
+  const left = after.deliveries(number, 0, 10).map(({ order, delivery: { packetId } }) => [order, packetId])
+  assert.deepEqual(left, [
+    [2, 3],
+    [5, 7],
+    [6, 8],
+    [7, 0],
+    [8, 0],
+  ])
+  assert.equal(after.hasMessage(first), false)
+  await after.close()
+})

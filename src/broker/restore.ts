@@ -130,7 +130,8 @@ async function restoreDeliveries(
     for (const { order, delivery, message } of page) {
       from = Math.max(from, order + 1)
       const { messageNumber, packetId, isReleased } = delivery
-      if (packetId === 0) {
+      const isOver = packetId === 0 && queue !== undefined && order < queue.lastInflight
+      if (packetId === 0 && !isOver) {
         if (queue === undefined) return count
         session.restoreQueue(order, queue, maybeSent)
         return count + queue.messages
@@ -140,6 +141,13 @@ async function restoreDeliveries(
         own = message === null ? new ApplicationMessage() : journal.messageOf(message)
         own.storeNumber = messageNumber
         if (message !== null) messages.set(messageNumber, own)
+      }
+      if (isOver) {
+        // What is in flight has left the queue after it: it was over, and a rescue has brought it back.
+        journal.deliveryOver(session, order, journal.deliveryOf(delivery, order, own))
+        queue.messages--
+        queue.bytes -= delivery.sizeBytes
+        continue
       }
       session.restoreInflight(journal.deliveryOf(delivery, order, own), packetId, isReleased)
       count++

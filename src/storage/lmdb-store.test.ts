@@ -344,7 +344,12 @@ test('format 1, whose deliveries do not tell a size, is read and becomes the pre
     const { queues } = await store.tallyDeliveries()
     for (const [index, number] of numbers.entries()) {
       const bytes = deliveries[index].reduce((sum, { message }) => sum + message!.packet.length, 0)
-      assert.deepEqual(queues.get(number), { messages: deliveryCount, bytes, lastOrder: deliveryCount })
+      assert.deepEqual(queues.get(number), {
+        messages: deliveryCount,
+        bytes,
+        lastOrder: deliveryCount,
+        lastInflight: 0,
+      })
     }
     assert.deepEqual(read(), deliveries)
     store.putInbound(numbers[0], 77)

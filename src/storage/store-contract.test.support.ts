@@ -440,8 +440,8 @@ export function testStore(name: string, create: () => StoreUnderTest): void {
     assert.deepEqual(
       [...queues].sort(([a], [b]) => a - b),
       [
-        [session, { messages: 3, bytes: 2 + 500 + 2, lastOrder: 4 }],
-        [session + 1, { messages: 2, bytes: 4, lastOrder: 2 }],
+        [session, { messages: 3, bytes: 2 + 500 + 2, lastOrder: 4, lastInflight: 3 }],
+        [session + 1, { messages: 2, bytes: 4, lastOrder: 2, lastInflight: 0 }],
       ],
     )
     store = await reopen(under, store)

@@ -80,6 +80,8 @@ export interface QueueTally {
   /** Of their packets. */
   bytes: number
   lastOrder: number
+  /** Of what is in flight behind the first in the queue, 0 for nothing: only the rescue of a damaged store leaves such a thing. */
+  lastInflight: number
 }
 
 /** Everything of one Session, as it is read back. Deliveries come in their order. */

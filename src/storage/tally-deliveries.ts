@@ -27,13 +27,14 @@ export async function tallyDeliveries(
   await slices.each<Reference>(
     (last) => engine.references(last),
     ({ messageNumber, sessionNumber, order, queuedBytes }) => {
+      let queue = queues.get(sessionNumber)
+      if (queuedBytes === -1 && queue !== undefined) queue.lastInflight = order
       if (messageNumber === null) return
       run[length++] = messageNumber
       if (length === numbersPerRun) endRun()
       if (queuedBytes === -1) return
-      let queue = queues.get(sessionNumber)
       if (queue === undefined) {
-        queue = { messages: 0, bytes: 0, lastOrder: 0 }
+        queue = { messages: 0, bytes: 0, lastOrder: 0, lastInflight: 0 }
         queues.set(sessionNumber, queue)
       }
       queue.messages++
