@@ -106,7 +106,8 @@ export class FleetUnderTest {
   async end(): Promise<void> {
     for (const client of this.#clients) await client.disconnect().catch(() => {})
     for (const supervisor of this.#started) await supervisor.stop()
-    rmSync(this.folder, { recursive: true, force: true })
+    // The host of a supervisor that was killed may still be ending.
+    rmSync(this.folder, { recursive: true, force: true, maxRetries: 50, retryDelay: 20 })
   }
 }
 
