@@ -4,7 +4,7 @@ import type { Clock } from '../base/clock.ts'
 import type { LimitsConfig } from '../config/instance-config.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { Log } from '../observe/log.ts'
-import type { QueueLimit } from '../session/session.ts'
+import type { QueueLimit } from '../session/session-context.ts'
 import { type Loss, LostMessages } from './lost-messages.ts'
 
 export interface QueueLossesOptions {

@@ -2,7 +2,8 @@
 // million messages holds up nobody.
 import type { ApplicationMessage } from '../codec/application-message.ts'
 import type { Subscription } from '../routing/subscription.ts'
-import type { Outlet, Session } from '../session/session.ts'
+import type { Outlet } from '../session/outlet.ts'
+import type { Session } from '../session/session.ts'
 import type { Broker } from './broker.ts'
 
 /** Messages sent, or pauses of the walk, after which others get their turn. */

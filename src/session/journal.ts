@@ -5,7 +5,8 @@ import { ApplicationMessage, parsePublish } from '../codec/application-message.t
 import type { ShareGroup } from '../routing/share-group.ts'
 import type { Subscription } from '../routing/subscription.ts'
 import type { DeliveryRecord, MessageRecord, Store } from '../storage/store.ts'
-import type { Delivery, Session } from './session.ts'
+import type { Delivery } from './delivery.ts'
+import type { Session } from './session.ts'
 
 /** Whoever has something to send once a batch is durable. */
 export interface DurableWaiter {

@@ -9,8 +9,11 @@ import { Counters } from '../observe/counters.ts'
 import { ShareGroup } from '../routing/share-group.ts'
 import { createMemoryStore } from '../storage/memory-store.ts'
 import type { Store } from '../storage/store.ts'
+import type { Delivery } from './delivery.ts'
 import { Journal } from './journal.ts'
-import type { Delivery, Outlet, Session, SessionContext } from './session.ts'
+import type { Outlet } from './outlet.ts'
+import type { Session } from './session.ts'
+import type { SessionContext } from './session-context.ts'
 import { SessionRegistry } from './session-registry.ts'
 
 class Reader implements Outlet {

@@ -1,8 +1,9 @@
 // The messages that wait for one client, oldest first: the first of them in memory, the rest, when they are many, in the
 // store only, from where they come back in pages, which takes a while. Limits and policies are its Session's business.
 import { Deque } from '../base/deque.ts'
+import type { Delivery } from './delivery.ts'
 import type { Journal, PageLimits, QueuePage } from './journal.ts'
-import type { Delivery, Session } from './session.ts'
+import type { Session } from './session.ts'
 
 /** Of all queues of an instance together. */
 export interface QueueAccount {

@@ -1,6 +1,8 @@
 // All Sessions of one instance by Client Identifier, and their ends: expiry, takeover, Wills that wait.
 import { Timer, type TimerWheel } from '../base/timer-wheel.ts'
-import { type Delivery, neverExpires, Session, type SessionContext, type Will } from './session.ts'
+import type { Delivery } from './delivery.ts'
+import { neverExpires, Session, type Will } from './session.ts'
+import type { SessionContext } from './session-context.ts'
 
 /** What the broker does when a Session's life reaches a turn. */
 export interface SessionEvents {

@@ -8,14 +8,10 @@ import { type ApplicationMessage, createMessage } from '../codec/application-mes
 import type { Qos } from '../codec/packet-types.ts'
 import { Counters } from '../observe/counters.ts'
 import { ShareGroup } from '../routing/share-group.ts'
-import {
-  type Delivery,
-  neverExpires,
-  type Outlet,
-  type Session,
-  type SessionContext,
-  type SessionLimits,
-} from './session.ts'
+import type { Delivery } from './delivery.ts'
+import type { Outlet } from './outlet.ts'
+import { neverExpires, type Session } from './session.ts'
+import type { SessionContext, SessionLimits } from './session-context.ts'
 import { SessionRegistry } from './session-registry.ts'
 
 class FakeOutlet implements Outlet {

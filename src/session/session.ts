@@ -7,98 +7,17 @@ import type { Timer } from '../base/timer-wheel.ts'
 import type { ApplicationMessage } from '../codec/application-message.ts'
 import type { Qos } from '../codec/packet-types.ts'
 import { ReasonCode } from '../codec/reason-codes.ts'
-import type { Counters } from '../observe/counters.ts'
 import type { ShareGroup } from '../routing/share-group.ts'
 import type { Subscriber, Subscription } from '../routing/subscription.ts'
 import type { QueueTally } from '../storage/store.ts'
 import { filterBytes } from '../topic/topic-filter.ts'
 import type { ClientInfo } from './client-info.ts'
+import type { Delivery } from './delivery.ts'
 import { Awaiting, InflightWindow } from './inflight-window.ts'
 import type { DurableWaiter, Journal } from './journal.ts'
-import { Queue, type QueueAccount, queuedSizeOf, queueOverheadBytes } from './queue.ts'
-
-/** Where a Session sends to while a connection is attached. */
-export interface Outlet {
-  /** false while the output is over its limit: what can wait has to. */
-  readonly isWritable: boolean
-  /**
-   * @param hasWaited the message stood in the queue: it is no longer dropped because the output is over its limit
-   * @returns false when the message was dropped
-   */
-  sendQos0(
-    message: ApplicationMessage,
-    retain: boolean,
-    identifiers: readonly number[] | null,
-    hasWaited: boolean,
-  ): boolean
-  /** @returns false when it is too large for the client and counts as sent [MQTT-3.1.2-25] */
-  sendPublish(
-    message: ApplicationMessage,
-    qos: Qos,
-    retain: boolean,
-    identifiers: readonly number[] | null,
-    packetId: number,
-    isDuplicate: boolean,
-  ): boolean
-  sendPubrel(packetId: number, reasonCode: number): void
-  /** The server parts with the client. */
-  disconnect(reasonCode: number, reason: string): void
-}
-
-/** One message on its way to one client. */
-export interface Delivery {
-  readonly message: ApplicationMessage
-  readonly qos: Qos
-  readonly retain: boolean
-  readonly identifiers: readonly number[] | null
-  readonly share: ShareGroup | null
-  /** Grows with each message that a Session keeps. */
-  readonly order: number
-}
-
-export interface SessionLimits {
-  queueMessages: number
-  queueBytes: number
-  /** How long a message may wait; 0 for as long as it takes. */
-  queueAgeSeconds: number
-  queuePolicy: 'drop-oldest' | 'drop-newest' | 'disconnect'
-  /** QoS 0 messages wait for kept Sessions too. */
-  queueQos0: boolean
-}
-
-/** What a queue can be too full for; keys of the limits of an instance. */
-export type QueueLimit = 'queueMessages' | 'queueBytes' | 'totalQueueBytes'
-
-/** What the Sessions of one instance share. */
-export interface SessionContext {
-  limits: SessionLimits
-  counters: Counters
-  queues: QueueAccount & {
-    /** For all of them. */
-    limitBytes: number
-    /** Of messages kept to be sent again. */
-    inflightBytes: number
-  }
-  /** Of all Wills that wait for the end of a connection, or longer. */
-  willBytes: number
-  nowMs(): number
-  /** Near its limit: what was promised to nobody is not kept. */
-  isMemoryHigh(): boolean
-  /** Asked again before a message that waited is sent; see `rightsGeneration`. */
-  mayReceive: ((session: Session, topic: string) => boolean) | null
-  /** Grows when rights change. */
-  rightsGeneration: number
-  /** null when nothing survives a restart. */
-  journal: Journal | null
-  /** Shared messages of a Session that has ended, found in the store after its end. */
-  orphaned(orphans: readonly Delivery[]): void
-  /** A message for the Session is dropped because its queue, or that of all together, has reached the limit. */
-  queueFull(session: Session, limit: QueueLimit): void
-  /** One is dropped because it has waited too long. */
-  queueAged(session: Session): void
-  /** Messages in the queue of the Session cannot be read back. */
-  queueLost(session: Session, messages: number): void
-}
+import type { Outlet } from './outlet.ts'
+import { Queue, queuedSizeOf, queueOverheadBytes } from './queue.ts'
+import type { QueueLimit, SessionContext } from './session-context.ts'
 
 export interface Will {
   /** Whether the client may publish it, asked anew when the time has come. */
