@@ -63,6 +63,16 @@ test('the service manager hears again and again that the daemon lives', async ()
   assert.ok(stdout.indexOf('READY=1') < stdout.indexOf('WATCHDOG=1'))
 })
 
+test('a start that takes long asks the service manager for patience, and no more when it is over', async () => {
+  const broker = run('async start() { await new Promise((resolve) => setTimeout(resolve, 300)) },')
+  await broker.saw('notified WATCHDOG=1 5 times')
+  broker.child.kill('SIGTERM')
+  const { stdout } = await broker.ended()
+  const patience = 'notified EXTEND_TIMEOUT_USEC=300000000'
+  assert.ok(stdout.split(patience).length > 3)
+  assert.ok(stdout.lastIndexOf(patience) < stdout.indexOf('notified READY=1'))
+})
+
 test('a second SIGINT ends at once, twice the same key press does not', async () => {
   const broker = run("async stop() { setTimeout(() => log.info('stop hangs'), 200); await wait() },")
   await broker.saw('ready')

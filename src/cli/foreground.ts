@@ -2,7 +2,7 @@
 // The only file that installs signal handlers.
 import { describeOperatorError, OperatorError } from '../base/errors.ts'
 import type { Log } from '../observe/log.ts'
-import type { ServiceNotifier } from '../transport/service-notify.ts'
+import type { ServiceNotifier, ServiceState } from '../transport/service-notify.ts'
 import { type ExitCode, exitCodes } from './exit-codes.ts'
 import { findingsOf } from './report-error.ts'
 
@@ -37,6 +37,8 @@ export interface ForegroundOptions {
   onReady(): void
 }
 
+/** A start takes as long as the stores are large: only one that is silent for so long is to be given up. */
+const startSilenceMs = 300_000
 /** How long after the grace period a stop that hangs is given up. */
 const stopMarginMs = 1000
 /** Ctrl-C under npm comes twice: from the terminal to the whole group, and passed on by npm. */
@@ -114,8 +116,12 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
 
   // Signals alone do not keep a process alive, and an instance may have no listener that is open.
   const keptAlive = setInterval(() => {}, 2 ** 30)
+  const { watchdogPeriodMs } = notifier
+  const everyPeriod = (...states: ServiceState[]) =>
+    watchdogPeriodMs === null ? undefined : setInterval(() => void notifier.notify(...states), watchdogPeriodMs)
   let watchdog: NodeJS.Timeout | undefined
-  const started = daemon.start()
+  const patience = everyPeriod(`EXTEND_TIMEOUT_USEC=${startSilenceMs * 1000}`)
+  const started = daemon.start().finally(() => clearInterval(patience))
   queue = started.catch(() => {})
   void stopRequested.then(() => daemon.abort())
   const ended = async () => {
@@ -123,10 +129,7 @@ export async function runForeground(options: ForegroundOptions): Promise<ExitCod
     if (!isStopping) {
       options.onReady()
       await notifier.notify('READY=1', `STATUS=${daemon.status}`)
-      const { watchdogPeriodMs } = notifier
-      if (watchdogPeriodMs !== null) {
-        watchdog = setInterval(() => void notifier.notify('WATCHDOG=1'), watchdogPeriodMs)
-      }
+      watchdog = everyPeriod('WATCHDOG=1')
     }
     log.info('stopping', { signal: await stopRequested })
     const told = notifier.notify('STOPPING=1')

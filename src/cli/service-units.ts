@@ -69,7 +69,7 @@ function serviceText({ command, configFile, user, group, gracePeriodSeconds, soc
     '# The daemon stops its instances in order; what is left then is killed.',
     'KillMode=mixed',
     `TimeoutStopSec=${gracePeriodSeconds + stopMarginSeconds}`,
-    '# Time for many brokers that read their stores again.',
+    '# Without a sign of life: a start says every few seconds that it goes on, however long the stores take to be read again.',
     'TimeoutStartSec=300',
     `WatchdogSec=${watchdogSeconds}`,
     '',

@@ -3,8 +3,9 @@
 import { execFile } from 'node:child_process'
 import type { TransportLog } from './transport-log.ts'
 
-/** Assignments of sd_notify, as `READY=1`, `STOPPING=1`, `RELOADING=1`, `STATUS=…`, `WATCHDOG=1`. */
-export type ServiceState = `${'READY' | 'STOPPING' | 'RELOADING' | 'STATUS' | 'WATCHDOG'}=${string}`
+/** Assignments of sd_notify, as `READY=1`, `STOPPING=1`, `RELOADING=1`, `STATUS=…`, `WATCHDOG=1`, `EXTEND_TIMEOUT_USEC=…`. */
+export type ServiceState =
+  `${'READY' | 'STOPPING' | 'RELOADING' | 'STATUS' | 'WATCHDOG' | 'EXTEND_TIMEOUT_USEC'}=${string}`
 
 export interface ServiceNotifier {
   /** How often the manager wants to hear `WATCHDOG=1`; null when it does not watch this process. */
