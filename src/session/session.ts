@@ -431,7 +431,8 @@ export class Session implements Subscriber, DurableWaiter {
       if (this.#queue === null || !fitsAlone) return limit
       if (!this.#queue.isAtHand) {
         this.#queue.fetch()
-        return null
+        // Only where the oldest will go is there going to be room.
+        return limits.queuePolicy === 'drop-oldest' || limits.queueAgeSeconds > 0 ? null : limit
       }
       if (limits.queuePolicy !== 'drop-oldest' || (qos === 0 && this.#queue.peek()!.qos > 0)) return limit
       this.#queueFull(limit)
