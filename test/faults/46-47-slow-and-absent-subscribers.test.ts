@@ -8,6 +8,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { type BrokerUnderTest, type TransportName, withBroker } from '../kit/broker.ts'
 import { DEADLINE_MS } from '../kit/raw-client.ts'
+import { Stopwatch } from '../kit/stopwatch.ts'
 import { variantTest } from '../kit/variants.ts'
 import { connect, P, type Property, puback, publish, subscribe } from '../kit/wire.ts'
 
@@ -217,8 +218,11 @@ describe('what takes seconds', { concurrency: true }, () => {
         connack.properties.filter(([id]) => id === P.sessionExpiryInterval),
         [[P.sessionExpiryInterval, 1]],
       )
+      const ended = new Promise((resolve) => broker.library!.on('sessionEnded', resolve))
+      const stopwatch = new Stopwatch()
       await client.disconnect()
-      await new Promise((resolve) => setTimeout(resolve, 2200))
+      await ended
+      stopwatch.assertBetween(900, 4000, 'ended')
       const back = await broker.connect()
       assert.equal((await back.handshake(keep)).sessionPresent, false)
     }))
