@@ -1,13 +1,13 @@
 // `atoll store …`: what the file of an instance's store holds, and whether it is whole.
 import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
-import { safeJson } from '../admin/safe-json.ts'
 import { type StoredKind, storedKinds } from '../instance/stored-row.ts'
 import { escapeText } from '../observe/log.ts'
 import type { AdminClient } from './admin-client.ts'
 import { printJson, printLine } from './admin-command.ts'
 import { exitCodes } from './exit-codes.ts'
 import { addInstanceCommand } from './instance-option.ts'
+import { printJsonLines } from './print-json-lines.ts'
 import { printRow } from './print-row.ts'
 import { createProgressLine } from './progress.ts'
 import { findStore, type StoreFlags, whileUnused } from './store-place.ts'
@@ -125,13 +125,13 @@ export async function runTask<Result>(
 async function dump(flags: DumpFlags): Promise<void> {
   if (flags.file !== undefined) return dumpFile(resolve(flags.file), flags)
   const place = await findStore(flags)
-  if (place.kind === 'running') return printRows(pagesOf(place, flags), flags)
+  if (place.kind === 'running') return printJsonLines(pagesOf(place, flags), flags.limit)
   await whileUnused(place.dataDir, 'atoll store dump', (file) => dumpFile(file, flags))
 }
 
 async function dumpFile(file: string, flags: DumpFlags): Promise<void> {
   const { storedRows } = await import('../instance/stored-data.ts')
-  await printRows(storedRows(file, flags.kind ?? null), flags)
+  await printJsonLines(storedRows(file, flags.kind ?? null), flags.limit)
 }
 
 async function* pagesOf({ admin, name }: { admin: AdminClient; name: string }, { kind, limit }: DumpFlags) {
@@ -143,26 +143,4 @@ async function* pagesOf({ admin, name }: { admin: AdminClient; name: string }, {
     yield* page.items
     cursor = page.cursor
   } while (cursor !== null)
-}
-
-/** Until standard output takes more, or nothing any more. */
-function untilTaken(): Promise<void> {
-  const { stdout } = process
-  const events = ['drain', 'error', 'close']
-  return new Promise((resolve) => {
-    const proceed = () => {
-      for (const event of events) stdout.off(event, proceed)
-      resolve()
-    }
-    for (const event of events) stdout.on(event, proceed)
-  })
-}
-
-/** Waits for a slow reader, so that nothing piles up. */
-async function printRows(rows: AsyncIterable<object>, { limit }: DumpFlags): Promise<void> {
-  let count = 0
-  for await (const row of rows) {
-    if (!process.stdout.write(`${safeJson(row)}\n`)) await untilTaken()
-    if (process.stdout.destroyed || ++count === limit) return
-  }
 }
