@@ -45,6 +45,8 @@ export interface AdminRoute {
   readonly params: z.ZodObject
   /** What it answers; null where that is described in words only. */
   readonly result: z.ZodType | null
+  /** As of a control verb. */
+  readonly isFollowUp: boolean
   /**
    * @param instance name of an instance that exists, or '' where the operation concerns none
    * @param caller aborted when the caller has gone before the answer
@@ -59,6 +61,7 @@ export function route<Params extends z.ZodObject>(
   params: Params,
   run: (context: AdminContext, instance: string, params: z.output<Params>, caller: AbortSignal) => unknown,
   result: z.ZodType | null = null,
+  isFollowUp = false,
 ): AdminRoute {
-  return { id, summary, params, result, run: run as AdminRoute['run'] }
+  return { id, summary, params, result, isFollowUp, run: run as AdminRoute['run'] }
 }

@@ -26,6 +26,7 @@ function routeOfVerb(verb: ControlVerb): AdminRoute {
       return answer
     },
     verb.result,
+    verb.isFollowUp,
   )
 }
 

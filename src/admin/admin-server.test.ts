@@ -8,6 +8,7 @@ import { OperatorError } from '../base/errors.ts'
 import { controlVerbs } from '../instance/control-verbs.ts'
 import { requestLimit } from './admin-server.ts'
 import { eventReaderLimit, heartbeatSeconds } from './event-stream.ts'
+import { FollowUps, followUpLimit } from './follow-ups.ts'
 import { apiBase, operationAddress } from './operation-address.ts'
 import { bodyLimitBytes } from './read-params.ts'
 import { type AdminFixture, startAdmin } from './stub-fleet.test.support.ts'
@@ -220,6 +221,41 @@ test('every request that changes something is one line of the audit log, whateve
   assert.match(lines[1], /warn {2}audit .*operation=instances\.stop .*result=no-answer$/)
   assert.match(lines[2], /operation=sessions\.delete instance=b .*forged.*result=ok$/)
   assert.ok(admin.lines.every((line) => !line.includes('\n')))
+})
+
+test('a list that is read page by page, and a task that is asked for until it is done, are one line of the audit log', async (t) => {
+  const admin = await startAdmin(t, controlVerbs)
+  const audited = async (verb: string, body: object, result: object) => {
+    const { length } = admin.lines
+    admin.fleet.answer = () => result
+    assert.equal((await admin.send('POST', `/instances/a/store/${verb}`, body)).status, 200)
+    return admin.lines.slice(length).filter((line) => line.includes(' audit ')).length
+  }
+  assert.equal(await audited('dump', { limit: 2 }, { items: [], cursor: 'AA' }), 1)
+  assert.equal(await audited('dump', { limit: 2, cursor: 'AA' }, { items: [], cursor: 'AB' }), 0)
+  // What nobody has given out, for that or at all, begins something: nobody reads unseen.
+  assert.equal(await audited('dump', { limit: 2, cursor: 'AA' }, { items: [], cursor: null }), 1)
+  assert.equal(await audited('dump', { limit: 2, cursor: 'AC' }, { items: [], cursor: null }), 1)
+  assert.equal(await audited('dump', { limit: 2, cursor: 'AB', kind: 'message' }, { items: [], cursor: null }), 1)
+  assert.equal(await audited('dump', { limit: 2, cursor: 'AB' }, { items: [], cursor: null }), 0)
+  assert.equal(await audited('dump', { limit: 2 }, { items: [], cursor: null }), 1)
+
+  assert.equal(await audited('verify', {}, { task: 1, share: 0, isDone: false, result: null }), 1)
+  assert.equal(await audited('task', { task: 1 }, { task: 1, share: 0.5, isDone: false, result: null }), 0)
+  assert.equal(await audited('cancel', { task: 1 }, { isCancelled: true }), 1)
+  admin.fleet.answer = () => {
+    throw new OperatorError('store-damaged', 'the file is damaged')
+  }
+  await admin.send('POST', '/instances/a/store/task', { task: 1 })
+  assert.match(admin.lines.at(-1)!, /warn {2}audit .*operation=store\.task .*result=store-damaged$/)
+})
+
+test('lists that are read at one time are remembered up to a limit, the latest ones', () => {
+  const followUps = new FollowUps()
+  for (let number = 0; number <= followUpLimit; number++) followUps.note('o', 'a', { number }, { cursor: 'x' })
+  assert.equal(followUps.take('o', 'a', { number: 0, cursor: 'x' }), false)
+  assert.equal(followUps.take('o', 'a', { number: 1, cursor: 'x' }), true)
+  assert.equal(followUps.take('o', 'a', { number: followUpLimit, cursor: 'x' }), true)
 })
 
 test('stop is asked for, and answered first', async (t) => {

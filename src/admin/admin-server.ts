@@ -9,6 +9,7 @@ import { type BoundUnixSocket, bindUnixSocket } from '../transport/unix-socket.t
 import type { AdminContext, AdminRoute } from './admin-route.ts'
 import { adminRoutes } from './admin-routes.ts'
 import { EventStream } from './event-stream.ts'
+import { FollowUps } from './follow-ups.ts'
 import { openApiDocument } from './openapi.ts'
 import { apiBase, operationAddress } from './operation-address.ts'
 import { HttpError, problemOf } from './problem.ts'
@@ -59,6 +60,7 @@ class HttpAdminServer implements AdminServer {
   /** By method and path. */
   readonly #operations: ReadonlyMap<string, Operation>
   readonly #paths: ReadonlySet<string>
+  readonly #followUps = new FollowUps()
   #openApi: string | null = null
   #events: EventStream | null = null
   #bound: BoundUnixSocket | null = null
@@ -197,11 +199,11 @@ class HttpAdminServer implements AdminServer {
     await this.#runAudited(operation.route, instance, params, response, caller)
   }
 
-  /** One line in the log for each request that changes something, or tries to. */
+  /** One line in the log for each act: a request that fails, and one that does not merely go on with another. */
   async #runAudited(
     route: AdminRoute,
     instance: string,
-    params: unknown,
+    params: object,
     response: ServerResponse,
     caller: AbortSignal,
   ): Promise<void> {
@@ -212,6 +214,7 @@ class HttpAdminServer implements AdminServer {
       instance: instance === '' ? undefined : instance,
       params: safeJson(params).slice(0, auditLimitChars),
     }
+    const isFollowUp = route.isFollowUp || this.#followUps.take(route.id, instance, params)
     let result: unknown
     try {
       result = await route.run(this.#context, instance, params as never, caller)
@@ -219,7 +222,8 @@ class HttpAdminServer implements AdminServer {
       log.warn('audit', { ...fields, result: error instanceof OperatorError ? error.code : 'failed' })
       throw error
     }
-    log.info('audit', { ...fields, result: 'ok' })
+    if (!isFollowUp) log.info('audit', { ...fields, result: 'ok' })
+    this.#followUps.note(route.id, instance, params, result)
     respondJson(response, result)
   }
 

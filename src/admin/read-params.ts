@@ -26,7 +26,7 @@ export class ParamsReader {
   }
 
   /** @throws HttpError */
-  fromQuery(query: URLSearchParams): unknown {
+  fromQuery(query: URLSearchParams): object {
     const values = new Map<string, unknown>()
     for (const name of new Set(query.keys())) {
       const property = this.#property(name)
@@ -40,7 +40,7 @@ export class ParamsReader {
   }
 
   /** @throws HttpError */
-  fromBody(body: unknown): unknown {
+  fromBody(body: unknown): object {
     if (typeof body !== 'object' || body === null || Array.isArray(body)) {
       throw new HttpError(400, 'not-an-object', 'the body is no JSON object')
     }
@@ -59,7 +59,7 @@ export class ParamsReader {
     })
   }
 
-  #check(values: unknown): unknown {
+  #check(values: unknown): object {
     const parsed = this.#shape.safeParse(values)
     if (parsed.success) return parsed.data
     const [issue] = parsed.error.issues

@@ -26,14 +26,17 @@ export interface ControlVerb<Params extends z.ZodObject = z.ZodObject, Result ex
   readonly isReading: boolean
   /** For the supervisor alone; the admin API does not offer it. */
   readonly isInternal: boolean
+  /** Only goes on with what another verb has begun: no act of its own, of which the audit log tells. */
+  readonly isFollowUp: boolean
   run(context: ControlContext, params: z.output<Params>): z.input<Result> | Promise<z.input<Result>>
 }
 
 /** One row of the table; keeps the types between the shapes and `run`. */
 export function controlVerb<Params extends z.ZodObject, Result extends z.ZodType>(
-  verb: Omit<ControlVerb<Params, Result>, 'isInternal'> & { isInternal?: boolean },
+  verb: Omit<ControlVerb<Params, Result>, 'isInternal' | 'isFollowUp'> &
+    Partial<Pick<ControlVerb, 'isInternal' | 'isFollowUp'>>,
 ): ControlVerb {
-  return { isInternal: false, ...verb } as unknown as ControlVerb
+  return { isInternal: false, isFollowUp: false, ...verb } as unknown as ControlVerb
 }
 
 /** A failure as it crosses a boundary: the parts of an OperatorError. */

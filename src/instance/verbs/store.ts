@@ -68,6 +68,7 @@ export const storeVerbs = [
     summary:
       'How far a task has come, or what came of it; waits up to a second for its end. A caller who leaves without the answer cancels it.',
     isReading: false,
+    isFollowUp: true,
     params: z.strictObject({ task: count }),
     result: taskShape,
     run: ({ tasks }, { task }) => tasks.ask(task),
