@@ -7,12 +7,14 @@ import type { SavedChanges } from '../config/saved-changes.ts'
 import type { Fleet, FleetChange } from '../fleet/fleet.ts'
 import type { ControlVerb } from '../instance/control-verb.ts'
 import type { Log } from '../observe/log.ts'
+import type { LongWork } from './long-work.ts'
 
 /** What the API needs of the daemon. */
 export interface AdminContext {
   fleet: Fleet
   verbs: readonly ControlVerb[]
   changes: SavedChanges
+  longWork: LongWork
   platform: NodeJS.Platform
   /** Of the daemon. */
   uid: number

@@ -258,6 +258,24 @@ test('lists that are read at one time are remembered up to a limit, the latest o
   assert.equal(followUps.take('o', 'a', { number: followUpLimit, cursor: 'x' }), true)
 })
 
+test('how far an instance is that is made with data is told meanwhile, and no more when that has ended', async (t) => {
+  const admin = await startAdmin(t, controlVerbs)
+  const progress = async () => (await admin.send('GET', '/fleet/progress')).json
+  assert.deepEqual(await progress(), [])
+  let fail = (_error: Error) => {}
+  const ended = new Promise((_, reject) => {
+    fail = reject
+  })
+  const isTask = () => admin.fleet.calls.length > 1
+  admin.fleet.answer = () => (isTask() ? ended : { task: 1, share: 0.5, isDone: false, result: null })
+  const cloned = admin.send('POST', '/instances/a/clone', { name: 'c', withData: true })
+  while (!isTask()) await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(await progress(), [{ operation: 'instances.clone', instance: 'c', share: 0.25 }])
+  fail(new OperatorError('store-damaged', 'the file is damaged'))
+  assert.equal((await cloned).json.code, 'store-damaged')
+  assert.deepEqual(await progress(), [])
+})
+
 test('stop is asked for, and answered first', async (t) => {
   const admin = await startAdmin(t, controlVerbs)
   assert.deepEqual((await admin.send('POST', '/fleet/stop', {})).json, { pid: 1 })

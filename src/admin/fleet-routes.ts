@@ -73,6 +73,19 @@ export const fleetRoutes: readonly AdminRoute[] = [
       return { level: log.level }
     },
   ),
+  route(
+    'fleet.progress',
+    'Instances that are being made, with data it may be, and how far that has come.',
+    nothing,
+    ({ longWork }) => longWork.running,
+    z.array(
+      z.strictObject({
+        operation: z.string(),
+        instance: z.string().meta({ description: 'That is being made.' }),
+        share: z.number().meta({ description: 'From 0 to 1, as far as it is known.' }),
+      }),
+    ),
+  ),
   route('fleet.stop', 'Stops all instances and ends the daemon.', nothing, (context) => {
     context.requestStop('the admin API')
     return { pid: context.fleet.status().pid }
@@ -89,7 +102,10 @@ export const fleetRoutes: readonly AdminRoute[] = [
     'instances.create',
     'Creates an instance that no file describes, and starts it.',
     z.strictObject({ name: instanceName, template: z.string().max(64).nullable().default(null), settings, save, data }),
-    createInstance,
+    (context, _, params) =>
+      context.longWork.during('instances.create', params.name, (onProgress) =>
+        createInstance(context, params, onProgress),
+      ),
   ),
   route(
     'instances.clone',
@@ -103,7 +119,10 @@ export const fleetRoutes: readonly AdminRoute[] = [
       save,
       withData: z.boolean().default(false).describe('Whether it begins with all that the original keeps on disk'),
     }),
-    cloneInstance,
+    (context, source, params) =>
+      context.longWork.during('instances.clone', params.name, (onProgress) =>
+        cloneInstance(context, source, params, onProgress),
+      ),
   ),
   route(
     'instances.export',
@@ -206,7 +225,6 @@ async function countsOf({ fleet }: AdminContext, name: string): Promise<object |
 
 async function createInstance(
   context: AdminContext,
-  _: string,
   params: {
     name: string
     template: string | null
@@ -214,6 +232,7 @@ async function createInstance(
     save: boolean
     data: string | null
   },
+  onProgress: (share: number) => void,
 ): Promise<MemberStatus | null> {
   const { name, template } = params
   const { fleet, changes } = context
@@ -227,7 +246,7 @@ async function createInstance(
     changes.putInstance(name, document, params.save)
     const described = context.readConfig(null).members.find(({ config }) => config.name === name)
     if (described === undefined) throw new Error(`the configuration does not show the new instance ${name}`)
-    if (params.data !== null) await beginWith(context, described, params.data)
+    if (params.data !== null) await beginWith(context, described, params.data, onProgress)
     await applyMember(context, name, described)
     return fleet.memberStatus(name)
   })
@@ -237,6 +256,7 @@ async function cloneInstance(
   context: AdminContext,
   source: string,
   params: { name: string; listeners: Record<string, string>; save: boolean; withData: boolean },
+  onProgress: (share: number) => void,
 ): Promise<MemberStatus | null> {
   const document = describeMember(memberOf(context, source))
   const listeners = new Map(Object.entries(document.listeners as Record<string, Record<string, unknown>>))
@@ -247,13 +267,14 @@ async function cloneInstance(
   const settings = { ...document, listeners: Object.fromEntries(listeners), dataDir: undefined, logDir: undefined }
   const { name } = params
   const next = { name, template: null, settings, save: params.save, data: null }
-  if (!params.withData) return await createInstance(context, '', next)
+  if (!params.withData) return await createInstance(context, next, onProgress)
   const original = memberOf(context, source)
   const backup = join(original.dataDir, `clone-${name}.backup`)
   rmSync(backup, { force: true })
   try {
-    await backupMember(context, original, backup)
-    return await createInstance(context, '', { ...next, data: backup })
+    // It is read after the copying, and again in its new place.
+    await backupMember(context, original, backup, (share) => onProgress(share / 2))
+    return await createInstance(context, { ...next, data: backup }, (share) => onProgress((1 + share) / 2))
   } finally {
     rmSync(backup, { force: true })
   }

@@ -12,20 +12,29 @@ export async function backupMember(
   context: AdminContext,
   { config, dataDir }: FleetMember,
   target: string,
+  onProgress: (share: number) => void,
 ): Promise<void> {
   const { fleet } = context
   const { name } = config
   if (fleet.memberStatus(name)?.phase !== 'ready') {
     const { backupData, storedFile } = await import('../instance/stored-data.ts')
-    await withLock(context, dataDir, async () => void (await backupData(storedFile(dataDir), target)))
+    await withLock(context, dataDir, async () => void (await backupData(storedFile(dataDir), target, { onProgress })))
     return
   }
   let state = (await fleet.call(name, 'store.backup', { file: target })) as TaskState
-  while (!state.isDone) state = (await fleet.call(name, 'store.task', { task: state.task })) as TaskState
+  while (!state.isDone) {
+    onProgress(state.share)
+    state = (await fleet.call(name, 'store.task', { task: state.task })) as TaskState
+  }
 }
 
 /** Lets an instance that has never run begin with a backup. @throws OperatorError `data-exists` */
-export async function beginWith(context: AdminContext, member: FleetMember, backup: string): Promise<void> {
+export async function beginWith(
+  context: AdminContext,
+  member: FleetMember,
+  backup: string,
+  onProgress: (share: number) => void,
+): Promise<void> {
   const { config, dataDir } = member
   const { restoreData, storedFile } = await import('../instance/stored-data.ts')
   if (config.durability === 'memory') {
@@ -42,7 +51,7 @@ export async function beginWith(context: AdminContext, member: FleetMember, back
         fix: 'move it away, or choose another name',
       })
     }
-    await restoreData(backup, dataDir, context.clock)
+    await restoreData(backup, dataDir, context.clock, onProgress)
   })
 }
 

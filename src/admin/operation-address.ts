@@ -4,7 +4,17 @@
 export const apiBase = '/api/v1'
 
 /** An operation with one of these verbs changes nothing, and is served by GET. */
-const readingVerbs: readonly string[] = ['list', 'show', 'get', 'status', 'metrics', 'export', 'openapi', 'events']
+const readingVerbs: readonly string[] = [
+  'list',
+  'show',
+  'get',
+  'status',
+  'metrics',
+  'export',
+  'progress',
+  'openapi',
+  'events',
+]
 
 /** Resources of the daemon itself; every other one belongs to an instance. */
 const fleetResources: readonly string[] = ['fleet', 'instances', 'api']

@@ -15,6 +15,7 @@ import type { ControlVerb } from '../instance/control-verb.ts'
 import { createLog } from '../observe/log.ts'
 import type { AdminContext } from './admin-route.ts'
 import { createAdminServer } from './admin-server.ts'
+import { LongWork } from './long-work.ts'
 import { apiBase } from './operation-address.ts'
 
 export class StubFleet implements Fleet {
@@ -147,6 +148,7 @@ export async function startAdmin(test: TestContext, verbs: readonly ControlVerb[
     fleet,
     verbs,
     changes,
+    longWork: new LongWork(),
     platform: process.platform,
     uid: process.getuid!(),
     log: createLog('debug', 'text', clock, (line) => lines.push(line)),

@@ -121,7 +121,10 @@ async function clone(
   const { readSettings } = await import('./setting-arguments.ts')
   const { save = false, withData = false } = flags
   const params = { name: newName, listeners: readSettings(addresses), save, withData }
-  printState(await openAdmin(flags).call<MemberStatus>('instances.clone', { instance: name, params }), flags)
+  const admin = openAdmin(flags)
+  const { showWork } = await import('./follow-work.ts')
+  const cloned = admin.call<MemberStatus>('instances.clone', { instance: name, params })
+  printState(await showWork(admin, 'clone', newName, cloned), flags)
 }
 
 async function reload(names: string[], flags: SelectFlags): Promise<void> {
@@ -203,6 +206,7 @@ async function importFile(
     )
   }
   const { readSettings } = await import('./setting-arguments.ts')
+  const { showWork } = await import('./follow-work.ts')
   const { withAddresses } = await import('./imported-listeners.ts')
   const given = new Map(Object.entries(readSettings(addresses)).map(([name, value]) => [name, String(value)]))
   const admin = openAdmin(flags)
@@ -217,7 +221,8 @@ async function importFile(
       save: flags.save ?? false,
       data: flags.withData ? resolve(`${file}.data`) : null,
     }
-    states.push(await admin.call<MemberStatus>('instances.create', { params }))
+    const created = admin.call<MemberStatus>('instances.create', { params })
+    states.push(await showWork(admin, 'import', params.name, created))
     if (!flags.json) printState(states.at(-1)!, flags)
   }
   if (flags.json) printJson(states)

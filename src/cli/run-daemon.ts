@@ -1,5 +1,6 @@
 // Puts the daemon of this process together: configuration, log, supervisor, admin API.
 import { createAdminServer } from '../admin/admin-server.ts'
+import { LongWork } from '../admin/long-work.ts'
 import { createSystemClock } from '../base/clock.ts'
 import { daemonLogOf, isOneBroker } from '../config/daemon-log.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
@@ -89,6 +90,7 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
     fleet: supervisor,
     verbs: controlVerbs,
     changes,
+    longWork: new LongWork(),
     platform: process.platform,
     uid: process.getuid?.() ?? 0,
     log,
