@@ -165,6 +165,16 @@ export class Instance {
     )
   }
 
+  /** Somebody has read its store and found it damaged: the next start mends it. @param findings what is wrong, for people */
+  foundDamaged(findings: readonly string[]): void {
+    if (this.#store === null) return
+    this.#store.isDamaged = true
+    this.#environment.log.error('THE STORE IS DAMAGED, a check has found', {
+      finding: findings[0],
+      fix: 'restart the instance: its store is checked then, and what can be read is rescued',
+    })
+  }
+
   get listeners(): readonly ManagedListener[] {
     return [...this.#listeners.values()]
   }

@@ -1,7 +1,20 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
@@ -12,9 +25,11 @@ import { openLmdbStore } from './lmdb-store.ts'
 import type { Store } from './store.ts'
 import { messageRecord } from './store-contract.test.support.ts'
 import type { StoreFile } from './store-file.ts'
+import { surveyStore } from './survey-store.ts'
 
 const program = fileURLToPath(new URL('./stopped-restore.test.support.js', import.meta.url))
 const clock = new ManualClock()
+type StoreCheck = Parameters<StoreFile['copy']>[1]
 
 const open = (directory: string): Promise<Store> => openLmdbStore({ directory, durability: 'fsync', clock })
 
@@ -50,8 +65,8 @@ test('nobody else can read a backup that is being written, and what one has left
     const watched = Object.create(file, {
       path: { value: file.path },
       copy: {
-        value: async (path: string) => {
-          await file.copy(path)
+        value: async (path: string, check: StoreCheck) => {
+          await file.copy(path, check)
           unfinished = path
           assert.equal(dirname(path), part)
           assert.equal(statSync(part).mode & 0o777, 0o700)
@@ -96,14 +111,14 @@ test('of a backup that is cancelled while it is copied nothing is left to see, a
     const slow = Object.create(file, {
       path: { value: file.path },
       copy: {
-        value: async (path: string) => {
+        value: async (path: string, check: StoreCheck) => {
           writeFileSync(path, 'half')
           copying()
           await new Promise<void>((resolve) => {
             goOn = resolve
           })
           mkdirSync(dirname(path), { recursive: true })
-          await file.copy(path)
+          await file.copy(path, check)
         },
       },
     }) as StoreFile
@@ -118,6 +133,65 @@ test('of a backup that is cancelled while it is copied nothing is left to see, a
     await assert.rejects(late, { message: 'enough' })
     assert.deepEqual(readdirSync(folder), ['source'])
     await store.close()
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+
+test('an open store with damaged pages gives no backup, and goes on', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'atoll-backup-'))
+  try {
+    const directory = join(folder, 'source')
+    await fill(directory, 'new '.repeat(200))
+    const store = await open(directory)
+    const bytes = readFileSync(store.file!.path)
+    const descriptor = openSync(store.file!.path, 'r+')
+    let damagedPages = 0
+    for (let at = bytes.indexOf('new new'); at !== -1; at = bytes.indexOf('new new', (at | 4095) + 1)) {
+      // LMDB would copy from beyond the end of the page as much as there is memory.
+      writeSync(descriptor, Buffer.of(0, 0, 0, 0x80), 0, 4, (at & ~4095) + 20)
+      damagedPages++
+    }
+    closeSync(descriptor)
+    assert.ok(damagedPages > 20, `${damagedPages} pages`)
+    const found: (readonly string[])[] = []
+    const backup = join(folder, 'backup.mdb')
+    const backingUp = backupStore(store.file!, backup, { onDamaged: (findings) => found.push(findings) })
+    await assert.rejects(backingUp, { code: 'store-damaged', place: { file: store.file!.path }, message: /page \d+/ })
+    assert.equal(found.length, 1)
+    assert.match(found[0].join(), /page \d+ is damaged/)
+    assert.deepEqual(readdirSync(folder), ['source'])
+    await store.close()
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+})
+
+test('what leads LMDB astray although every record is whole is found too', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'atoll-backup-'))
+  try {
+    const sound = join(folder, 'sound')
+    const store = await open(sound)
+    store.putRetained('small', messageRecord('small one'))
+    store.putRetained('large', messageRecord('large '.repeat(20_000)))
+    await store.close()
+    const bytes = readFileSync(join(sound, 'store.mdb'))
+    const leaf = bytes.indexOf('small one') & ~4095
+    const value = bytes.indexOf('large large') & ~4095
+    const node = leaf + 24 + bytes.readUInt16LE(leaf + 24)
+    for (const [at, byte, finding] of [
+      [value + 21, 1, /^page \d+ does not say how many follow it$/],
+      [node + 4, bytes[node + 4] | 2, /^page \d+ holds a record that is none$/],
+    ] as const) {
+      const file = join(folder, 'damaged.mdb')
+      const damaged = Buffer.from(bytes)
+      damaged[at] = byte
+      writeFileSync(file, damaged)
+      const { counts, findings } = await surveyStore(file)
+      assert.equal(counts.retained, 2)
+      assert.equal(findings.length, 1)
+      assert.match(findings[0], finding)
+    }
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

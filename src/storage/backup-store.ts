@@ -39,20 +39,26 @@ const partName = 'unfinished-backup.mdb'
 /** Of a copy. */
 const highWaterMark = 1024 * 1024
 
+export interface BackupOptions extends SurveyOptions {
+  /** Called with what is wrong with an open store, which gives no backup then. */
+  readonly onDamaged?: (findings: readonly string[]) => void
+}
+
 /** The store in the directory that an instance has for it. */
 export function storeFileOf(directory: string): string {
   return join(directory, fileName)
 }
 
 /**
- * Writes a backup of an open store, or of the file of one that is not open, which the caller has locked. When the signal is aborted,
+ * Writes a backup of an open store, or of the file of one that is not open, which the caller has locked. What is open is read as a
+ * whole before it is copied, see `StoreFile.copy`, and every copy before it counts. When the signal is aborted,
  * nothing is left to see at once, but the copy of an open store takes its time, and room on the disk, until it can be let go of.
  * @throws OperatorError `backup-exists`, `no-such-folder`, `store-damaged`, `cannot-write`; nothing is left at `target` then
  */
 export async function backupStore(
   source: StoreFile | string,
   target: string,
-  options: SurveyOptions = {},
+  options: BackupOptions = {},
 ): Promise<StoreSurvey> {
   if (existsSync(target)) {
     throw new OperatorError('backup-exists', 'there is such a file already', {
@@ -63,7 +69,7 @@ export async function backupStore(
   expectFolderOf(target)
   const folder = `${target}.part`
   const part = join(folder, partName)
-  const { signal } = options
+  const { signal, onProgress, onDamaged } = options
   let isMade = false
   const remove = () => {
     if (isMade) rmSync(folder, { recursive: true, force: true })
@@ -81,12 +87,25 @@ export async function backupStore(
     removeLeftover(folder)
     mkdirSync(folder, { mode: 0o700 })
     isMade = true
-    if (typeof source === 'string') await copyClosed(source, part, signal)
-    else await source.copy(part)
+    const isOpen = typeof source !== 'string'
+    const path = isOpen ? source.path : source
+    if (isOpen) {
+      await source.copy(part, async (closed) => {
+        const survey = await surveyStore(path, {
+          signal: signal === undefined ? closed : AbortSignal.any([closed, signal]),
+          onProgress: (share) => onProgress?.(share / 2),
+        })
+        if (survey.findings.length > 0) onDamaged?.(survey.findings)
+        refuseDamaged(survey, path)
+      })
+    } else await copyClosed(path, part, signal)
     signal?.throwIfAborted()
     chmodSync(part, 0o600)
-    const survey = await surveyStore(part, options)
-    refuseDamaged(survey, typeof source === 'string' ? source : source.path)
+    const survey = await surveyStore(part, {
+      signal,
+      onProgress: (share) => onProgress?.(isOpen ? (1 + share) / 2 : share),
+    })
+    refuseDamaged(survey, path)
     await flushFile(part)
     signal?.throwIfAborted()
     renameSync(part, target)
@@ -200,6 +219,6 @@ function refuseDamaged({ findings, fileBytes }: StoreSurvey, path: string): void
   if (findings.length === 0 && fileBytes > 0) return
   throw new OperatorError('store-damaged', `the file is damaged: ${findings[0] ?? 'it is empty'}`, {
     place: { file: path },
-    fix: 'see atoll store verify; the next start of an instance rescues what can be read of its store',
+    fix: 'see atoll store verify; restart the instance: the start rescues what can be read of its store',
   })
 }

@@ -469,8 +469,8 @@ export class LmdbEngine implements Engine, StoreFile {
     return this.#environment.hold(work)
   }
 
-  copy(path: string): Promise<void> {
-    return this.#environment.copy(path)
+  copy(path: string, check: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    return this.#environment.copy(path, check)
   }
 
   *recordsAfter(key: Buffer): Iterable<RawRecord> {

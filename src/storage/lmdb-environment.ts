@@ -104,8 +104,17 @@ export class LmdbEnvironment {
     })
   }
 
-  copy(path: string): Promise<void> {
-    return this.read(() => this.#database.backup(path, true))
+  /**
+   * LMDB follows whatever a page says: one that is damaged would lead its copy out of the file, and end the process. So `check` reads
+   * the file first, by other means. No page that it has seen is written over before the copy is done; pages that have come since were
+   * written by this process a moment ago.
+   */
+  copy(path: string, check: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    return this.hold(async (signal) => {
+      await check(signal)
+      signal.throwIfAborted()
+      await this.#database.backup(path, true)
+    })
   }
 
   /** After a write that failed: opened anew where LMDB refuses everything, see the head of this file. The file is there. */

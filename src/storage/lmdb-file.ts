@@ -15,6 +15,8 @@ const branchFlag = 1
 const leafFlag = 2
 const overflowFlag = 4
 const bigDataFlag = 1
+/** A node that holds a tree of its own: no store has one, and LMDB would follow it. */
+const treeFlags = 2 | 4
 const deepestTree = 64
 const mostFindings = 20
 /** Of a file of which the first pages say nothing. */
@@ -277,7 +279,10 @@ export class LmdbFile {
   #leafRecord(page: Buffer, node: number, isTracked: boolean): RawRecord | null {
     const valueLength = page.readUInt32LE(node)
     const keyEnd = node + 8 + page.readUInt16LE(node + 6)
-    const isBig = (page.readUInt16LE(node + 4) & bigDataFlag) !== 0
+    const flags = page.readUInt16LE(node + 4)
+    const isBig = (flags & bigDataFlag) !== 0
+    if (isTracked && (flags & treeFlags) !== 0)
+      this.#find(`page ${page.readBigUInt64LE(0)} holds a record that is none`)
     if (keyEnd + (isBig ? 24 : valueLength) > page.length) {
       if (isTracked) this.#find(`page ${page.readBigUInt64LE(0)} holds a record that does not fit`)
       return null
@@ -291,6 +296,11 @@ export class LmdbFile {
     if (pages.readUInt16LE(18) !== overflowFlag || Number(pages.readBigUInt64LE(0)) !== first) {
       if (isTracked) this.#find(`page ${first} is damaged`)
       return null
+    }
+    // LMDB copies and frees as many as are told here; a value that became shorter may leave some unused.
+    const told = pages.readUInt32LE(20)
+    if (isTracked && (told < count || page.readBigUInt64LE(keyEnd + 16) !== BigInt(told))) {
+      this.#find(`page ${first} does not say how many follow it`)
     }
     return { key, value: pages.subarray(pageHeaderBytes, pageHeaderBytes + valueLength) }
   }

@@ -11,8 +11,12 @@ export interface StoreFile {
    * The signal tells the work to end early, because the store is closed: closing waits for it.
    */
   hold<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result>
-  /** Writes the state of this moment to a new file, without free pages. The file is not flushed. Closing waits for it. */
-  copy(path: string): Promise<void>
+  /**
+   * Writes the state of this moment, or a little later, to a new file, without free pages. The file is not flushed. Closing waits for it.
+   * @param check reads all of the file at `path` and rejects when it is damaged: only what it has seen to be whole may be copied.
+   * The signal is that of `hold`
+   */
+  copy(path: string, check: (signal: AbortSignal) => Promise<void>): Promise<void>
   /** Records behind a key, in the order of their keys; to be read within one turn. */
   recordsAfter(key: Buffer): Iterable<RawRecord>
 }

@@ -11,6 +11,7 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   utimesSync,
@@ -261,6 +262,54 @@ test('a damaged store: verify names what is wrong, backup refuses it, restore ke
   await place.text('restore', file, '--yes', ...at)
   assert.match(await place.text('store', 'verify', ...at), /^ok/)
   assert.ok(readdirSync(place.storeFolder).some((name) => name.startsWith('store.replaced-')))
+})
+
+test('a store that is damaged while its instance runs gives no backup, clone or export; the instance goes on, and a restart rescues', async (t) => {
+  const place = new StorePlace(t)
+  place.describe('process')
+  await place.serve()
+  const publisher = await fill(place, 0)
+  for (let number = 0; number < 300; number++) {
+    await publisher.publishAsync(`kept/${number}`, 'damage me '.repeat(50), { qos: 1, retain: true })
+  }
+  await publisher.endAsync()
+  const member = async () => JSON.parse((await place.run('status', '--json')).stdout).members[0]
+  const { pid } = await member()
+  const store = join(place.storeFolder, 'store.mdb')
+  const bytes = readFileSync(store)
+  const descriptor = openSync(store, 'r+')
+  // All pages with retained messages and no others: those that the broker needs while nobody asks for more stay whole.
+  for (let at = bytes.indexOf('damage me'); at !== -1; at = bytes.indexOf('damage me', (at | 4095) + 1)) {
+    // Where the free bytes of the page begin and end: LMDB would copy from beyond the page as much as there is memory.
+    writeSync(descriptor, Buffer.of(0, 0, 0, 0x80), 0, 4, (at & ~4095) + 20)
+  }
+  closeSync(descriptor)
+
+  const file = place.path('plant')
+  for (const args of [
+    ['backup', file],
+    ['instance', 'export', 'plant', place.path('exported'), '--with-data'],
+    ['instance', 'clone', 'plant', 'next', `local=unix://${place.path('next.sock')}`, '--with-data'],
+  ]) {
+    const { code, stderr } = await place.run(...args)
+    assert.notEqual(code, 0, args.join(' '))
+    assert.match(stderr, /store\.mdb: the file is damaged: page \d+ .*atoll store verify.*restart the instance/)
+  }
+  assert.deepEqual(
+    readdirSync(place.folder).filter((name) => name.startsWith('plant') || name.startsWith('exported.')),
+    [],
+  )
+  const damaged = await member()
+  assert.deepEqual([damaged.pid, damaged.isReady], [pid, true])
+  assert.match((await place.run('status')).stdout, /plant: THE STORE IS DAMAGED/)
+  assert.match(
+    place.read('log/plant/plant.log'),
+    / error THE STORE IS DAMAGED, a check has found instance=plant finding="?page \d+ .*fix=/,
+  )
+
+  await place.text('instance', 'restart', 'plant')
+  assert.match((await place.run('status')).stdout, /plant: THE STORE WAS DAMAGED, set aside as/)
+  await place.text('backup', file)
 })
 
 /** A store whose backup takes a while: large messages, as many as it needs. */

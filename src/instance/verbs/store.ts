@@ -36,6 +36,7 @@ export const storeVerbs = [
         const survey = await file.hold((closed) =>
           surveyStore(file.path, { signal: AbortSignal.any([closed, cancelled]), onProgress }),
         )
+        if (survey.findings.length > 0) instance.foundDamaged(survey.findings)
         const { durability, pendingBytes, problem, recovery } = store
         return { ...survey, durability, pendingBytes, problem, recovery }
       })
@@ -59,7 +60,8 @@ export const storeVerbs = [
       return tasks.begin(async (onProgress, signal) => {
         // Not loaded where nothing is stored.
         const { backupStore } = await import('../../storage/backup-store.ts')
-        return { file: target, ...(await backupStore(file, target, { signal, onProgress })) }
+        const onDamaged = (findings: readonly string[]) => instance.foundDamaged(findings)
+        return { file: target, ...(await backupStore(file, target, { signal, onProgress, onDamaged })) }
       })
     },
   }),
