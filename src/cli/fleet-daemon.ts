@@ -2,6 +2,7 @@
 
 import type { AdminServer } from '../admin/admin-server.ts'
 import { OperatorError } from '../base/errors.ts'
+import { noSpace } from '../base/no-space.ts'
 import type { FleetConfig } from '../config/fleet-config.ts'
 import { withDaemon } from '../config/fleet-plan.ts'
 import type { SavedChanges } from '../config/saved-changes.ts'
@@ -82,8 +83,11 @@ export class FleetDaemon implements ForegroundDaemon {
   #expectSoleInstance(): void {
     const { supervisor } = this.#options
     const [only, ...others] = supervisor.status().members
-    if (others.length > 0 || only?.phase !== 'failed') return
-    throw supervisor.failureOf(only.name) ?? new OperatorError('not-ready', only.reason ?? 'it does not start')
+    if (others.length > 0 || only === undefined) return
+    const failure = supervisor.failureOf(only.name)
+    const isWithoutRoom = failure instanceof OperatorError && failure.code === noSpace
+    if (only.phase !== 'failed' && !isWithoutRoom) return
+    throw failure ?? new OperatorError('not-ready', only.reason ?? 'it does not start')
   }
 
   async reload(): Promise<string> {

@@ -2,13 +2,15 @@
 import { createAdminServer } from '../admin/admin-server.ts'
 import { LongWork } from '../admin/long-work.ts'
 import { createSystemClock } from '../base/clock.ts'
+import { OperatorError } from '../base/errors.ts'
+import { noSpace } from '../base/no-space.ts'
 import { daemonLogOf, isOneBroker } from '../config/daemon-log.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
 import { logPath, rotationOf } from '../fleet/running-instance.ts'
 import { createSupervisor } from '../fleet/supervisor.ts'
 import { controlVerbs } from '../instance/control-verbs.ts'
 import { version } from '../instance/version.ts'
-import { createLog } from '../observe/log.ts'
+import { createLog, type Log } from '../observe/log.ts'
 import { LogFile } from '../observe/log-file.ts'
 import { createServiceNotifier } from '../transport/service-notify.ts'
 import type { ExitCode } from './exit-codes.ts'
@@ -130,7 +132,7 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
       stopRequested,
       onReady() {
         letYoungGenerationGrow()
-        if (options.pidFile !== undefined) writePidFile(options.pidFile, process.pid)
+        if (options.pidFile !== undefined) tellPid(options.pidFile, log)
         // The one who has started us in the background waits for this.
         if (process.send === undefined) return
         process.send(startOutcome(supervisor.status().members), () => process.disconnect())
@@ -139,5 +141,15 @@ export async function runDaemon(options: RunOptions): Promise<ExitCode> {
   } finally {
     if (options.pidFile !== undefined) removePidFile(options.pidFile, process.pid)
     await logFile?.close()
+  }
+}
+
+/** A full disk stops no broker that runs. */
+function tellPid(file: string, log: Log): void {
+  try {
+    writePidFile(file, process.pid)
+  } catch (error) {
+    if (!(error instanceof OperatorError && error.code === noSpace)) throw error
+    log.warn('there is no pid file', { file, error: error.message })
   }
 }

@@ -15,7 +15,7 @@ export interface StartOutcome {
 }
 
 const shownLimit = 10
-const troublePhases: readonly MemberPhase[] = ['failed', 'backing-off']
+export const troublePhases: readonly MemberPhase[] = ['failed', 'backing-off']
 
 export function startOutcome(members: readonly MemberStatus[]): StartOutcome {
   const troubled = members.filter(({ phase }) => troublePhases.includes(phase))

@@ -4,11 +4,12 @@ import type { FleetStatus, MemberStatus } from '../fleet/fleet.ts'
 import { escapeText } from '../observe/log.ts'
 import { type AdminFlags, addAdminOptions, openAdmin, printJson, printLine, printTable } from './admin-command.ts'
 import { exitCodes } from './exit-codes.ts'
+import { troublePhases } from './start-outcome.ts'
 
 export function registerStatus(program: Command): void {
   addAdminOptions(program.command('status'))
     .description(
-      'show the daemon and its instances; exit code 1 when an instance has failed or has a problem, 4 when no daemon runs',
+      'show the daemon and its instances; exit code 1 when an instance does not start or has a problem, 4 when no daemon runs',
     )
     .action(async (flags: AdminFlags) => {
       const status = await openAdmin(flags).call<FleetStatus>('fleet.status')
@@ -17,7 +18,7 @@ export function registerStatus(program: Command): void {
         printLine(`atoll ${status.version} pid ${status.pid} since ${new Date(status.startedAtMs).toISOString()}`)
         printInstances(status.members)
       }
-      if (status.members.some(({ phase, problem }) => phase === 'failed' || problem !== null))
+      if (status.members.some(({ phase, problem }) => troublePhases.includes(phase) || problem !== null))
         process.exitCode = exitCodes.failure
     })
 }

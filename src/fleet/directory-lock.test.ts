@@ -53,7 +53,7 @@ test('one holds it, the second learns who; released, nothing is left and it can 
     })
     lock.release()
     lock.release()
-    assert.deepEqual(readdirSync(folder), [])
+    assert.deepEqual(readdirSync(folder), ['.atoll.spare'])
     ;(await lockDirectory(options(folder, 'the instance b'))).release()
   }))
 
@@ -80,7 +80,7 @@ test('a holder that stops is waited for', () =>
     assert.equal(isTaken, false)
     lock.release()
     ;(await next).release()
-    assert.deepEqual(readdirSync(folder), [])
+    assert.deepEqual(readdirSync(folder), ['.atoll.spare'])
   }))
 
 test('of many who want it at once exactly one gets it', () =>
@@ -100,7 +100,7 @@ test('a path that is too long for the address of a socket', { skip: process.plat
     const lock = await lockDirectory(options(deep))
     await assert.rejects(lockDirectory(options(deep)), { code: 'directory-locked', message: /by the instance a/ })
     lock.release()
-    assert.deepEqual(readdirSync(deep), [])
+    assert.deepEqual(readdirSync(deep), ['.atoll.spare'])
   }),
 )
 
@@ -133,3 +133,17 @@ test('kill -9 frees it, whatever its files say', () =>
     assert.match(readFileSync(join(folder, 'lock'), 'utf8'), /the instance a/)
     lock.release()
   }))
+
+test('what the file beside the lock tells may be missing: the lock does not depend on it', async () => {
+  await inFolder(async (folder) => {
+    mkdirSync(join(folder, 'lock'))
+    const lock = await lockDirectory(options(folder))
+    await assert.rejects(lockDirectory(options(folder)), {
+      code: 'directory-locked',
+      message: /in use by the instance a/,
+    })
+    lock.release()
+    const again = await lockDirectory(options(folder, 'the instance b'))
+    again.release()
+  })
+})

@@ -100,11 +100,12 @@ async function tryLock(options: DirectoryLockOptions): Promise<DirectoryLock> {
       platform,
       clock,
       key,
+      hasSpare: true,
       onNotice: () => {},
     })
     server.on('error', () => {})
     const textPath = join(near, textName)
-    writeFileSync(textPath, text(), { mode: 0o644 })
+    tell(textPath, text())
     let isReleased = false
     return {
       announceEnd() {
@@ -113,7 +114,7 @@ async function tryLock(options: DirectoryLockOptions): Promise<DirectoryLock> {
       release() {
         if (isReleased) return
         isReleased = true
-        rmSync(textPath, { force: true })
+        forget(textPath)
         bound.remove()
         server.close()
         if (descriptor !== null) closeSync(descriptor)
@@ -126,6 +127,24 @@ async function tryLock(options: DirectoryLockOptions): Promise<DirectoryLock> {
         : renamed(error, near, directory)
     if (descriptor !== null) closeSync(descriptor)
     throw failure
+  }
+}
+
+/** A disk that has no room for it costs no more than the text. */
+function tell(path: string, text: string): void {
+  try {
+    writeFileSync(path, text, { mode: 0o644 })
+  } catch {
+    // What stands there now may be of an earlier holder, or a half.
+    forget(path)
+  }
+}
+
+function forget(path: string): void {
+  try {
+    rmSync(path, { force: true })
+  } catch {
+    // Nobody relies on it.
   }
 }
 

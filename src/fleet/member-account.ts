@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
 import { OperatorError } from '../base/errors.ts'
+import { isNoSpace, noSpace } from '../base/no-space.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
 import { findGroupId, findUserId } from '../transport/accounts.ts'
 
@@ -80,6 +81,13 @@ function makeFor({ uid, gid }: MemberAccount, directory: string, mode: number, k
     if (mkdirSync(directory, { recursive: true, mode }) !== undefined) chmodSync(directory, mode)
     if (uid !== null || gid !== null) chownSync(directory, uid ?? -1, gid ?? -1)
   } catch (error) {
+    if (isNoSpace(error)) {
+      throw new OperatorError(noSpace, `the directory ${directory} cannot be made: no space left on its file system`, {
+        place: { key },
+        fix: `make room there, or name another ${key}`,
+        cause: error,
+      })
+    }
     throw new OperatorError(
       'directory-missing',
       `the directory ${directory} cannot be made: ${(error as Error).message}`,

@@ -3,6 +3,7 @@
 import type { Clock } from '../base/clock.ts'
 import { describeOperatorError, OperatorError } from '../base/errors.ts'
 import { LifeCycle, type Transitions } from '../base/life-cycle.ts'
+import { noSpace } from '../base/no-space.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
 import { directoryBusy } from './directory-lock.ts'
 import { Door, type DoorEnvironment } from './door.ts'
@@ -31,7 +32,9 @@ const transitions: Transitions<MemberPhase> = {
   failed: ['waiting', 'starting', 'stopped', 'failed'],
 }
 
-/** While a command has its data, as a backup of an instance that slept: from the first wait to the longest. */
+/** A command has its data, as a backup of an instance that slept, or its disk has no room: that ends without a change of anything here. */
+const passingCodes: readonly string[] = [directoryBusy, noSpace]
+/** Until then: from the first wait to the longest. */
 const busySeconds = 0.5
 const busyLimitSeconds = 10
 
@@ -54,7 +57,7 @@ export class Member {
   /** When it crashed, on the monotonic clock; within the burst period only. */
   #crashesMs: number[] = []
   #restartTimer: NodeJS.Timeout | undefined
-  /** Starts in a row that found a command in the data directory. */
+  /** Starts in a row that failed for a reason that passes. */
   #busyStarts = 0
   #idleTimer: NodeJS.Timeout | undefined
   /** One thing at a time. */
@@ -77,9 +80,9 @@ export class Member {
     return this.#life.current
   }
 
-  /** Why its start failed, as it was thrown; null when it did not. */
+  /** Why its start failed, as it was thrown; null when it did not, or crashed. */
   get failure(): unknown {
-    return this.phase === 'failed' ? this.#failure : null
+    return isInTrouble(this.phase) ? this.#failure : null
   }
 
   status(): MemberStatus {
@@ -263,6 +266,7 @@ export class Member {
     clearTimeout(this.#restartTimer)
     if (this.#config.start === 'on-demand') await this.#openDoor()
     this.#to('starting')
+    const begunAtMs = this.#environment.clock.monotonicMs()
     let host: MemberHost | null = null
     try {
       await this.#environment.startGate.pass(async () => {
@@ -275,19 +279,30 @@ export class Member {
       this.#host = null
       if (this.#is('stopping')) throw stoppedMeanwhile(this.name)
       if (error instanceof OperatorError && crashCodes.includes(error.code)) {
+        this.#failure = null
         this.#crashed(describeFailure(error))
         return
       }
-      if (error instanceof OperatorError && error.code === directoryBusy) {
-        this.#backOff(describeFailure(error), Math.min(busySeconds * 2 ** this.#busyStarts++, busyLimitSeconds))
+      this.#failure = error
+      if (!(error instanceof OperatorError)) {
+        this.#environment.log.error('a bug in the start of an instance', {
+          instance: this.name,
+          stack: error instanceof Error ? error.stack : String(error),
+        })
+      }
+      if (error instanceof OperatorError && passingCodes.includes(error.code)) {
+        const lastedSeconds = (this.#environment.clock.monotonicMs() - begunAtMs) / 1000
+        const delaySeconds = Math.min(busySeconds * 2 ** this.#busyStarts++, busyLimitSeconds)
+        // One that reads a large store first leaves the disk alone for half of the time.
+        this.#backOff(describeFailure(error), Math.max(delaySeconds, lastedSeconds))
         return
       }
-      this.#failure = error
       await this.#fail(describeFailure(error))
       throw error
     }
     if (!this.#is('starting')) return
     this.#busyStarts = 0
+    this.#failure = null
     this.#readySinceMs = this.#environment.clock.wallMs()
     this.#to('ready')
     this.#door?.connect((connection) => host!.adopt(connection))
@@ -404,5 +419,6 @@ function isInTrouble(phase: MemberPhase): boolean {
 /** For people. */
 export function describeFailure(error: unknown): string {
   if (error instanceof OperatorError) return describeOperatorError(error)
-  return error instanceof Error ? (error.stack ?? error.message) : String(error)
+  // It stands in tables and log lines; the stack of a bug is told where it is caught.
+  return error instanceof Error ? error.message : String(error)
 }

@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
+import { isNoSpace, noSpace } from '../base/no-space.ts'
 import type { FleetMember } from '../config/fleet-config.ts'
 import type { InstanceConfig, LogConfig } from '../config/instance-config.ts'
 import { createInstance, type Instance } from '../instance/instance.ts'
@@ -84,15 +85,36 @@ export async function startInstance(
   try {
     await instance.start(signal)
   } catch (error) {
+    const isBug = !(error instanceof OperatorError) && !isOfSystem(error)
     if (error === signal.reason) log.info('stopped before it was ready')
-    else log.error('the instance does not start', { error: (error as Error).message })
+    else {
+      const { message, stack } = error as Error
+      log.error('the instance does not start', { error: message, ...(isBug ? { stack } : {}) })
+    }
     await file?.close()
     lock.release()
-    throw error
+    throw error === signal.reason ? error : forOperator(error, member.dataDir)
   }
   // In the daemon's own log the daemon says so.
   if (file !== null) log.info('ready', { pid })
   return new LockedInstance(member, instance, lock, log, file)
+}
+
+/** What a call to the operating system throws. */
+function isOfSystem(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && 'syscall' in error
+}
+
+/** Its reason stands in a table: no stack. */
+function forOperator(error: unknown, dataDir: string): OperatorError {
+  if (error instanceof OperatorError) return error
+  const { message } = error as Error
+  if (isNoSpace(error)) {
+    const fix = `make room on the file system of ${dataDir}`
+    return new OperatorError(noSpace, `the instance cannot start: ${message}`, { fix, cause: error })
+  }
+  const fix = isOfSystem(error) ? undefined : 'this is a bug; its stack is in the log of the instance'
+  return new OperatorError('cannot-start', `the instance cannot start: ${message}`, { fix, cause: error })
 }
 
 class LockedInstance implements RunningInstance {

@@ -18,7 +18,7 @@ export type FileState = 'own' | 'gone' | 'foreign' | 'cut'
 export type FreeSpaceOf = (path: string) => Promise<{ type?: number; bavail: number; blocks: number; bsize: number }>
 
 /** LMDB 3.5 writes past a buffer of its own while it reports a full disk: it is never let to find out. */
-const leastFreeBytes = 262_144
+export const leastFreeBytes = 262_144
 /** The least that a page of a file holds. */
 const leastPageBytes = 4096
 /** A look counts for so long while there is more room than others could fill meanwhile. */

@@ -60,6 +60,9 @@ export interface LmdbEngineOptions {
   readonly freeSpaceOf?: FreeSpaceOf
 }
 
+/** Code of the error of a write for which there is no room. */
+export const storeFull = 'store-full'
+
 export class LmdbEngine implements Engine, StoreFile {
   readonly nextSessionNumber: number
   readonly nextMessageNumber: number
@@ -524,7 +527,7 @@ export class LmdbEngine implements Engine, StoreFile {
   }
 
   #full(cause: Error | null): OperatorError {
-    return new OperatorError('store-full', 'the store cannot be written: no space left on its file system', {
+    return new OperatorError(storeFull, 'the store cannot be written: no space left on its file system', {
       place: { file: this.path },
       fix: 'free some space; the broker goes on by itself',
       cause: cause ?? undefined,

@@ -16,9 +16,11 @@ import {
 import { dirname, join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
+import { isNoSpace, noSpace } from '../base/no-space.ts'
 import { BatchedStore } from './batched-store.ts'
+import { expectRoom } from './disk-room.ts'
 import type { DiskLimits } from './disk-space.ts'
-import { LmdbEngine, type LmdbEngineOptions } from './lmdb-engine.ts'
+import { LmdbEngine, type LmdbEngineOptions, storeFull } from './lmdb-engine.ts'
 import { openEnvironment, partSuffix } from './lmdb-environment.ts'
 import { LmdbFile } from './lmdb-file.ts'
 import { clearOutdated, fileName, forgetInbound, isOutdated } from './outdated-store.ts'
@@ -46,12 +48,15 @@ export interface LmdbStoreOptions {
   readonly signal?: AbortSignal
 }
 
+/** What LMDB uses of it, unless there are more readers at once than there are. */
+const lockFileBytes = 8192
+
 /** For tools and tests. */
 const noLimits = { freeBytes: 0, fileBytes: 0, answerMs: Number.POSITIVE_INFINITY }
 
 /**
- * @throws OperatorError `store-format` if the file belongs to something else or to a newer version, `store-directory` if the
- * directory can't be used; the reason of the signal
+ * @throws OperatorError `store-format` if the file belongs to something else or to a newer version, `no-space` if something must
+ * be written first and there is no room, `store-directory` if the directory can't be used; the reason of the signal
  */
 export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
   const { directory, durability, clock, limits = () => noLimits, signal } = options
@@ -72,6 +77,7 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
     if (durability === 'fsync' && existsSync(path) && !existsSync(closedPath)) syncFile(path)
     rmSync(closedPath, { force: true })
     if (!existsSync(path)) await begin(newPath, path)
+    prepareLockFile(path)
     syncDirectory(directory)
     const engine = new ClosingEngine(path, { isSynced: durability === 'fsync', limits, clock }, closedPath)
     await engine.look()
@@ -82,11 +88,18 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
     return store
   } catch (error) {
     if (error instanceof OperatorError) throw error
-    throw new OperatorError('store-directory', `the store can't be opened: ${(error as Error).message}`, {
-      place: { file: path },
-      fix: 'the directory must exist on a disk that can be written, and belong to the user of the broker',
-      cause: error,
-    })
+    const isWithoutRoom = isNoSpace(error)
+    throw new OperatorError(
+      isWithoutRoom ? noSpace : 'store-directory',
+      `the store can't be opened: ${(error as Error).message}`,
+      {
+        place: { file: path },
+        fix: isWithoutRoom
+          ? 'make room on the file system of that file'
+          : 'the directory must exist on a disk that can be written, and belong to the user of the broker',
+        cause: error,
+      },
+    )
   }
 }
 
@@ -95,6 +108,7 @@ export async function openLmdbStore(options: LmdbStoreOptions): Promise<Store> {
  * leave a half of it, which the next start would have to take for a damaged store.
  */
 async function begin(newPath: string, path: string): Promise<void> {
+  await expectRoom(dirname(path), 0, 'there is no store yet, and a new one')
   try {
     await openEnvironment(newPath, true).close()
     syncFile(newPath)
@@ -104,12 +118,27 @@ async function begin(newPath: string, path: string): Promise<void> {
   }
 }
 
+/** LMDB maps it, and a process that writes to a mapped page for which there is no room is ended. */
+function prepareLockFile(path: string): void {
+  const lockPath = `${path}-lock`
+  if ((statSync(lockPath, { throwIfNoEntry: false })?.blocks ?? 0) > 0) return
+  try {
+    writeFileSync(lockPath, Buffer.alloc(lockFileBytes), { mode: 0o600 })
+  } catch (error) {
+    rmSync(lockPath, { force: true })
+    throw error
+  }
+}
+
 async function catchUp(store: Store, clock: Clock, signal: AbortSignal | undefined): Promise<void> {
   try {
     await forgetInbound(store, clock, signal)
   } catch (error) {
     await store.close().catch(() => {})
-    throw error
+    if (!(error instanceof OperatorError && error.code === storeFull)) throw error
+    const message = `Packet Identifiers that clients have used again must be taken out of the store first: ${error.message}`
+    const { place, fix } = error
+    throw new OperatorError(noSpace, message, { place: place ?? undefined, fix: fix ?? undefined, cause: error })
   }
 }
 

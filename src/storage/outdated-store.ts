@@ -1,13 +1,14 @@
 // A store that clients have gone on without: its instance ran with `durability: memory` meanwhile, or a backup brought it back. A note
 // beside it says so until it is opened. Loads no engine.
-import { closeSync, fsyncSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { closeSync, fsyncSync, ftruncateSync, openSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
+import { isNoSpace } from '../base/no-space.ts'
 import { Slices } from '../base/slices.ts'
 import type { Store, StoredSession } from './store.ts'
 
 export const fileName = 'store.mdb'
-/** Says which file it means, because a crash may leave it beside another one. */
+/** Says which file it means, because a crash may leave it beside another one; empty, whatever file is there. */
 const noteName = 'store.outdated'
 
 /**
@@ -21,7 +22,7 @@ export function markOutdated(directory: string, path = join(directory, fileName)
   const note = join(directory, noteName)
   const descriptor = openSync(note, 'w', 0o600)
   try {
-    writeFileSync(descriptor, identity)
+    tell(descriptor, identity)
     fsyncSync(descriptor)
   } finally {
     closeSync(descriptor)
@@ -29,9 +30,20 @@ export function markOutdated(directory: string, path = join(directory, fileName)
   return note
 }
 
+function tell(descriptor: number, identity: string): void {
+  try {
+    writeFileSync(descriptor, identity)
+  } catch (error) {
+    // The empty note took no room.
+    if (!isNoSpace(error)) throw error
+    ftruncateSync(descriptor, 0)
+  }
+}
+
 export function isOutdated(directory: string): boolean {
   try {
-    return readFileSync(join(directory, noteName), 'utf8') === identityOf(join(directory, fileName))
+    const identity = readFileSync(join(directory, noteName), 'utf8')
+    return identity === '' || identity === identityOf(join(directory, fileName))
   } catch {
     return false
   }

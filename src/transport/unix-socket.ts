@@ -12,7 +12,7 @@
 // Guaranteed among brokers that keep to this, also across containers that share the directory: one wins, the others are
 // told so, and a live socket is never replaced. Not guaranteed: that another program does not put something at the path
 // in the microseconds between the last look at it and the rename.
-import { createHash } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import {
   type BigIntStats,
   chmodSync,
@@ -32,6 +32,7 @@ import { basename, dirname, join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError, type Place } from '../base/errors.ts'
+import { isNoSpace, noSpace } from '../base/no-space.ts'
 import { unixPathLimitBytes } from './address.ts'
 import { listenOnce } from './listen-once.ts'
 import { describeOwner, findUnixSocketOwner } from './socket-owner.ts'
@@ -51,6 +52,11 @@ export interface UnixSocketOptions {
   clock: Clock
   /** Configuration key that errors name. */
   key: string
+  /**
+   * Leaves an empty directory beside the socket, which becomes the private one when the disk has no room for another. It is so in
+   * `runDir` too.
+   */
+  hasSpare?: boolean
   onNotice(message: string, fields: { path: string }): void
 }
 
@@ -61,6 +67,7 @@ export interface BoundUnixSocket {
 
 const privatePrefix = '.atoll-'
 const lockPrefix = '.atoll='
+const spareName = '.atoll.spare'
 const randomChars = 6
 const hashChars = 6
 /** `/.atoll-XXXXXX/hashXXXXXX` */
@@ -74,7 +81,7 @@ const leftoverLimit = 100
 /**
  * Makes `server` listen at the path.
  * @throws OperatorError `socket-path-too-long`, `socket-in-use`, `path-occupied`, `directory-missing`,
- *   `directory-writable-by-others` or `listen-failed`; nothing is left behind then
+ *   `directory-writable-by-others`, `no-space` or `listen-failed`; nothing is left behind then
  */
 export async function bindUnixSocket(server: Server, options: UnixSocketOptions): Promise<BoundUnixSocket> {
   const { path } = options
@@ -86,9 +93,7 @@ export async function bindUnixSocket(server: Server, options: UnixSocketOptions)
 
   const hash = hashOf(path)
   const lock = join(directory, `${lockPrefix}${hash}`)
-  let home = attempt(options, `cannot create a directory in ${directory}`, () =>
-    mkdtempSync(join(directory, privatePrefix)),
-  )
+  let home = attempt(options, `cannot create a directory in ${directory}`, () => makeHome(directory, options))
   const name = hash + home.slice(-randomChars)
   try {
     // mkdtemp heeds the umask, and a strange one would lock us out of our own directory.
@@ -121,7 +126,35 @@ export async function bindUnixSocket(server: Server, options: UnixSocketOptions)
   } finally {
     // Empty by now, unless the next starter has the lock already: then it stays.
     tolerate(() => rmdirSync(home))
+    if (keepsSpare(directory, options)) makeSpare(directory)
   }
+}
+
+/** Directories that are ours; others are not to be littered. */
+function keepsSpare(directory: string, { hasSpare = false, runDir }: UnixSocketOptions): boolean {
+  return hasSpare || directory === runDir
+}
+
+function makeHome(directory: string, options: UnixSocketOptions): string {
+  try {
+    return mkdtempSync(join(directory, privatePrefix))
+  } catch (error) {
+    if (!keepsSpare(directory, options) || !isNoSpace(error)) throw error
+    const home = join(directory, `${privatePrefix}${randomBytes(randomChars / 2).toString('hex')}`)
+    // Of two starters only one finds it.
+    if (tolerate(() => renameSync(join(directory, spareName), home) === undefined)) return home
+    throw error
+  }
+}
+
+/** For whoever comes next, if there is room: it may be another account than ours, to which the directory belongs. */
+function makeSpare(directory: string): void {
+  const spare = join(directory, spareName)
+  tolerate(() => mkdirSync(spare, { mode: 0o700 }))
+  tolerate(() => {
+    const { uid, gid } = statSync(directory)
+    if (lstatSync(spare).uid !== uid) lchownSync(spare, uid, gid)
+  })
 }
 
 function checkLength({ path, platform, key }: UnixSocketOptions): void {
@@ -348,6 +381,13 @@ function attempt<Result>(options: UnixSocketOptions, what: string, act: () => Re
 
 function failure({ path, key }: UnixSocketOptions, what: string, cause: unknown): OperatorError {
   const code = codeOf(cause)
+  if (isNoSpace(cause)) {
+    return new OperatorError(noSpace, `${what}: ${(cause as Error).message}`, {
+      place: { key },
+      fix: `make room on the file system of ${dirname(path)}`,
+      cause,
+    })
+  }
   const denied = code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
   const fix = denied ? `give the account of the broker the right to it, or choose another path than ${path}` : undefined
   return new OperatorError('listen-failed', `${what}: ${(cause as Error).message}`, { place: { key }, fix, cause })
