@@ -1,6 +1,7 @@
 // `atoll store …`: what the file of an instance's store holds, and whether it is whole.
 import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
+import type { SetAsideFile } from '../instance/stored-data.ts'
 import { type StoredKind, storedKinds } from '../instance/stored-row.ts'
 import { escapeText } from '../observe/log.ts'
 import type { AdminClient } from './admin-client.ts'
@@ -25,6 +26,8 @@ interface Survey {
   pendingBytes?: number
   problem?: string | null
   recovery?: object | null
+  /** Not of a file that was named; null when the disk does not say. */
+  setAside?: readonly SetAsideFile[] | null
 }
 
 interface TaskState {
@@ -67,8 +70,11 @@ async function stat(flags: StoreFlags): Promise<void> {
   const survey = await readSurvey(flags)
   if (flags.json) printJson(survey)
   else {
-    const { counts, findings, ...rest } = survey
+    const { counts, findings, setAside, ...rest } = survey
     printRow({ ...counts, ...rest, findings: findings.length }, flags)
+    for (const { file, bytes, sinceMs } of setAside ?? []) {
+      printLine(`set aside: ${escapeText(file)}, ${bytes} bytes, since ${new Date(sinceMs).toISOString()}`)
+    }
   }
 }
 
@@ -92,8 +98,8 @@ async function readSurvey(flags: StoreFlags): Promise<Survey> {
     }
     const place = await findStore(flags)
     if (place.kind === 'running') return await runTask<Survey>(place, 'store.verify', {}, progress.show)
-    const { surveyData } = await import('../instance/stored-data.ts')
-    return await whileUnused(place.dataDir, 'atoll store', (file) => surveyData(file, progress.show))
+    const { surveyFolder } = await import('../instance/stored-data.ts')
+    return await whileUnused(place.dataDir, 'atoll store', (file) => surveyFolder(file, progress.show))
   } finally {
     progress.end()
   }

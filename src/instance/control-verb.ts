@@ -1,6 +1,7 @@
 // Control: the serialisable verbs of one instance, the only thing that crosses a process boundary. Messages never do.
 // The table of verbs is control-verbs.ts; the admin API, its OpenAPI description and the command line are made from it.
 import type * as z from 'zod'
+import type { AsideLook } from './aside-look.ts'
 import type { Instance } from './instance.ts'
 import type { Listings } from './listings.ts'
 import type { LongTask } from './long-task.ts'
@@ -11,6 +12,7 @@ export interface ControlContext {
   /** Lists that are read page by page. */
   readonly listings: Listings
   readonly tasks: LongTask
+  readonly aside: AsideLook
 }
 
 export interface ControlVerb<Params extends z.ZodObject = z.ZodObject, Result extends z.ZodType = z.ZodType> {

@@ -4,6 +4,7 @@ import type * as z from 'zod'
 import { OperatorError } from '../base/errors.ts'
 import { closestName } from '../config/closest-name.ts'
 import { quote } from '../config/quantities.ts'
+import { AsideLook } from './aside-look.ts'
 import type { ControlVerb } from './control-verb.ts'
 import { controlVerbs } from './control-verbs.ts'
 import type { Instance } from './instance.ts'
@@ -20,7 +21,12 @@ export interface Control {
 }
 
 export function createControl(instance: Instance): Control {
-  const context = { instance, listings: new Listings(instance.broker.wheel), tasks: new LongTask() }
+  const context = {
+    instance,
+    listings: new Listings(instance.broker.wheel),
+    tasks: new LongTask(),
+    aside: new AsideLook(),
+  }
   return {
     async call(name, params) {
       const verb = findVerb(name)

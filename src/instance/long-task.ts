@@ -1,5 +1,6 @@
 // Work that takes longer than a request may: one at a time, asked for by a number until it is done. Knows not what it does.
 import { OperatorError } from '../base/errors.ts'
+import { within } from './within.ts'
 
 export interface TaskState {
   task: number
@@ -74,18 +75,5 @@ export class LongTask {
   #expectWork(task: number): Promise<Record<string, unknown>> {
     if (this.#work !== null && task === this.#number) return this.#work
     throw new OperatorError('no-such-task', `there is no task ${task} any more`, { place: { key: 'task' } })
-  }
-}
-
-/** @returns null when it takes longer */
-async function within<Result>(limitMs: number, work: Promise<Result>): Promise<Result | null> {
-  let timer: NodeJS.Timeout | undefined
-  const patience = new Promise<null>((resolve) => {
-    timer = setTimeout(resolve, limitMs, null)
-  })
-  try {
-    return await Promise.race([work, patience])
-  } finally {
-    clearTimeout(timer)
   }
 }

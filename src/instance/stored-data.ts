@@ -1,20 +1,29 @@
 // The data of an instance that does not run: looked at, backed up and restored in its folder, whose lock the caller holds.
 import { existsSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { backupStore, restoreStore, storeFileOf } from '../storage/backup-store.ts'
 import { LmdbFile } from '../storage/lmdb-file.ts'
+import { listSetAside, type SetAsideFile } from '../storage/set-aside.ts'
 import { type StoreSurvey, type SurveyOptions, surveyStore } from '../storage/survey-store.ts'
 import { type StoredKind, type StoredRow, storedKindOf, storedRow } from './stored-row.ts'
 
 export { expectFolderOf } from '../storage/target-folder.ts'
-export type { StoreSurvey, SurveyOptions }
+export type { SetAsideFile, StoreSurvey, SurveyOptions }
 export type Progress = (share: number) => void
 
 /** The store file in the data directory of an instance. */
 export function storedFile(dataDir: string): string {
   return storeFileOf(join(dataDir, 'store'))
+}
+
+/** A survey of the store of an instance, and what was set aside beside it. @throws OperatorError `no-such-store` */
+export async function surveyFolder(
+  file: string,
+  onProgress?: Progress,
+): Promise<StoreSurvey & { setAside: SetAsideFile[] }> {
+  return { ...(await surveyData(file, onProgress)), setAside: await listSetAside(dirname(file)) }
 }
 
 /** @throws OperatorError `no-such-store` */

@@ -312,6 +312,48 @@ test('a store that is damaged while its instance runs gives no backup, clone or 
   await place.text('backup', file)
 })
 
+test('files that were set aside are named by store stat, and instance show has a word for them: no state of the instance', async (t) => {
+  const place = new StorePlace(t)
+  place.describe('process')
+  const daemon = await place.serve()
+  const at = ['-c', place.configFile]
+  const assertNone = async (...which: string[]) => {
+    assert.deepEqual(JSON.parse(await place.text('store', 'stat', '--json', ...which)).setAside, [])
+    assert.doesNotMatch(await place.text('store', 'stat', ...which), /set aside/)
+  }
+  const hint = async () => JSON.parse(await place.text('instance', 'show', 'plant', '--json')).counts.store.setAside
+  await assertNone()
+  assert.equal(await hint(), null)
+
+  const corrupt = join(place.storeFolder, 'store.corrupt-20261122T003300Z')
+  const replaced = join(place.storeFolder, 'store.replaced-20261122T003301Z-2')
+  writeFileSync(corrupt, Buffer.alloc(5000))
+  writeFileSync(replaced, Buffer.alloc(300))
+  const setAside = [
+    { file: corrupt, bytes: 5000, sinceMs: Date.UTC(2026, 10, 22, 0, 33) },
+    { file: replaced, bytes: 300, sinceMs: Date.UTC(2026, 10, 22, 0, 33, 1) },
+  ]
+  const lines = `set aside: ${corrupt}, 5000 bytes, since 2026-11-22T00:33:00.000Z
+set aside: ${replaced}, 300 bytes, since 2026-11-22T00:33:01.000Z
+`
+  const assertNamed = async (...which: string[]) => {
+    assert.deepEqual(JSON.parse(await place.text('store', 'stat', '--json', ...which)).setAside, setAside)
+    assert.ok((await place.text('store', 'stat', ...which)).endsWith(`\n${lines}`))
+  }
+  await assertNamed()
+  const words = 'files that were set aside: 2, with 5300 bytes; atoll store stat -i plant names them'
+  assert.equal(await hint(), words)
+  assert.equal((await place.text('instance', 'show', 'plant')).match(/set aside.*/g)?.length, 1)
+  assert.doesNotMatch(await place.text('status'), /set aside/)
+
+  daemon.kill('SIGTERM')
+  assert.equal(await daemon.ended(), 0)
+  await assertNamed(...at)
+  rmSync(corrupt)
+  rmSync(replaced)
+  await assertNone(...at)
+})
+
 /** A store whose backup takes a while: large messages, as many as it needs. */
 async function fillLarge(place: StorePlace, messages: number): Promise<void> {
   const publisher = await connect(place, 'publisher', true)

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import type { InstanceConfig } from '../../config/instance-config.ts'
 import { namePattern } from '../../config/keys.ts'
 import { type LogLevel, logLevels } from '../../observe/log.ts'
+import type { SetAsideFile } from '../../storage/set-aside.ts'
 import { readGauges, readTotals } from '../broker-counters.ts'
 import { changedKeys } from '../changed-keys.ts'
 import { controlVerb } from '../control-verb.ts'
@@ -51,12 +52,17 @@ export const instanceVerbs = [
             .string()
             .nullable()
             .meta({ description: 'That records turned out to be damaged since the start; null while none did.' }),
+          setAside: z
+            .string()
+            .nullable()
+            .meta({ description: 'That files which were set aside lie beside the store; null while none do.' }),
         })
         .nullable()
         .meta({ description: 'null where nothing is kept.' }),
     }),
-    run({ instance }) {
+    async run({ instance, aside }) {
       const { broker, store } = instance
+      const setAside = store?.file == null ? null : await aside.list(store.file)
       const { sessions, subscriptions, retainedMessages, retainedBytes, queuedMessages, queuedBytes } =
         readGauges(broker)
       return {
@@ -84,6 +90,7 @@ export const instanceVerbs = [
                 freeBytes: store.file?.freeBytes ?? null,
                 recovery: instance.recovery,
                 damage: instance.damage,
+                setAside: describeAside(instance.name, setAside ?? []),
               },
       }
     },
@@ -151,6 +158,12 @@ export const instanceVerbs = [
     },
   }),
 ]
+
+function describeAside(name: string, files: readonly SetAsideFile[]): string | null {
+  if (files.length === 0) return null
+  const bytes = files.reduce((sum, file) => sum + file.bytes, 0)
+  return `files that were set aside: ${files.length}, with ${bytes} bytes; atoll store stat -i ${name} names them`
+}
 
 /** Nothing where nothing is kept. */
 function storeGauges({ store }: Instance): Record<string, number> {

@@ -29,7 +29,7 @@ export const storeVerbs = [
     isReading: false,
     params: z.strictObject({}),
     result: taskShape,
-    run({ instance, tasks }) {
+    run({ instance, tasks, aside }) {
       const { store, file } = expectStore(instance)
       return tasks.begin(async (onProgress, cancelled) => {
         const { surveyStore } = await import('../../storage/survey-store.ts')
@@ -37,8 +37,9 @@ export const storeVerbs = [
           surveyStore(file.path, { signal: AbortSignal.any([closed, cancelled]), onProgress }),
         )
         if (survey.findings.length > 0) instance.foundDamaged(survey.findings)
+        const setAside = await aside.list(file)
         const { durability, pendingBytes, problem, recovery } = store
-        return { ...survey, durability, pendingBytes, problem, recovery }
+        return { ...survey, durability, pendingBytes, problem, recovery, setAside }
       })
     },
   }),
