@@ -301,9 +301,15 @@ export class Broker {
           else this.log.error('the store takes nothing new: QoS 1 and 2 for kept sessions are refused', { problem })
         }),
     })
+    store.onFileLoss = (fileLoss) => this.loop.run(() => this.#tellFileLoss(fileLoss, store.file?.path))
     this.store = store
     this.#context.journal = this.journal
     return this.journal
+  }
+
+  #tellFileLoss(fileLoss: string | null, path: string | undefined): void {
+    if (fileLoss === null) this.log.info('the store is there again, with all that was in it', { path })
+    else this.log.error('SOMEBODY HAS REMOVED THE STORE while the broker runs', { path, problem: fileLoss })
   }
 
   /** Why nothing can be stored, for people; null while all is well or nothing is to be. */

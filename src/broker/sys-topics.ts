@@ -138,7 +138,7 @@ export class SysTopics {
     const { store, storeProblem, counters } = this.#broker
     if (store === null) return []
     return [
-      ['store/state', storeProblem ?? (store.isDamaged ? 'damaged' : 'ok')],
+      ['store/state', storeProblem ?? store.fileLoss ?? (store.isDamaged ? 'damaged' : 'ok')],
       ['store/pending/bytes', store.pendingBytes],
       ['store/file/bytes', store.file?.fileBytes ?? 0],
       ['store/refused', counters.refusedByStore],

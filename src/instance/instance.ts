@@ -137,7 +137,7 @@ export class Instance {
 
   /** Why it cannot do all of its work at the moment, for people; null while all is well. */
   get problem(): string | null {
-    return this.#store?.problem ?? null
+    return this.#store?.problem ?? this.#store?.fileLoss ?? null
   }
 
   /** That its store was found damaged at the start, and what became of it, for people; null when it was whole. */

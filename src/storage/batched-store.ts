@@ -61,6 +61,7 @@ export class BatchedStore implements Store {
   readonly file: StoreFile | null
   onDurable: ((batch: BatchNumber) => void) | null = null
   onProblem: ((problem: string | null) => void) | null = null
+  onFileLoss: ((fileLoss: string | null) => void) | null = null
   readonly #engine: Engine
   readonly #clock: Clock
   #nextSessionNumber: number
@@ -103,6 +104,7 @@ export class BatchedStore implements Store {
     this.#lookedAtMs = options.clock.monotonicMs()
     this.#nextSessionNumber = this.#reservedSessionNumber = engine.nextSessionNumber
     this.#nextMessageNumber = this.#reservedMessageNumber = engine.nextMessageNumber
+    engine.onFileLoss = () => this.#fileLossChanged()
     this.#forming = new Batch(1, this.#nextMessageNumber, this.#nextSessionNumber)
     if (engine.hasLeftovers) this.#note()
     if (engine.shortage !== null) this.#keepWatch()
@@ -120,9 +122,15 @@ export class BatchedStore implements Store {
 
   get #lastingProblem(): string | null {
     if (this.#stalledMs !== null) {
+      const { fileLoss } = this.#engine
+      if (fileLoss !== null) return fileLoss
       return `the disk does not answer: a write has been under way for more than ${Math.round(this.#stalledMs / 1000)} s`
     }
     return this.#failure?.message ?? this.#engine.shortage
+  }
+
+  get fileLoss(): string | null {
+    return this.#engine.fileLoss
   }
 
   get isShort(): boolean {
@@ -343,6 +351,8 @@ export class BatchedStore implements Store {
     assert(!this.#isClosing, 'a store is closed once')
     this.#isClosing = true
     try {
+      // A file that was removed is written anew now or never.
+      await this.#engine.look()
       while (this.#forming.isTouched || this.#ended.length > 0 || this.#writing !== null) await this.flush()
     } finally {
       this.#isClosed = true
@@ -484,6 +494,13 @@ export class BatchedStore implements Store {
     if (problem === this.#toldProblem) return
     this.#toldProblem = problem
     this.onProblem?.(problem)
+  }
+
+  /** Whoever finds that the file was removed may be about to write, or not. */
+  #fileLossChanged(): void {
+    if (this.#isClosed) return
+    this.onFileLoss?.(this.#engine.fileLoss)
+    if (this.#engine.fileLoss !== null && !this.#isWriteRunning) this.#note()
   }
 
   #keepWatch(): void {

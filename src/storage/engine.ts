@@ -35,6 +35,10 @@ export interface Engine {
   look(): Promise<void>
   /** Whether parts of deleted Sessions are still to be removed, or the file needs care: an empty batch takes it on. */
   readonly hasLeftovers: boolean
+  /** That the file was removed by somebody while it is open, for people, until it has been written anew; else null. */
+  readonly fileLoss: string | null
+  /** Called when `fileLoss` has changed. */
+  onFileLoss: (() => void) | null
   readonly nextSessionNumber: number
   readonly nextMessageNumber: number
   /** Something that was read cannot be right: the next opening looks at all of it. Whoever finds that says so here. */

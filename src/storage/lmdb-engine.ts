@@ -1,5 +1,6 @@
 // Batches kept in an LMDB environment of one file: written when there is room for them, and read. Knows the layout of records, not
 // what they mean; what `lmdb` promises, and how the environment is exchanged, stands in `lmdb-environment.ts`.
+import { existsSync } from 'node:fs'
 import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { Batch } from './batch.ts'
@@ -69,6 +70,8 @@ export class LmdbEngine implements Engine, StoreFile {
   readonly path: string
   mostChanges = Number.POSITIVE_INFINITY
   isDamaged = false
+  fileLoss: string | null = null
+  onFileLoss: (() => void) | null = null
   readonly #environment: LmdbEnvironment
   readonly #writer: BatchWriter
   readonly #access = new RecordAccess()
@@ -129,6 +132,7 @@ export class LmdbEngine implements Engine, StoreFile {
 
   async look(): Promise<void> {
     await this.#space.look()
+    this.#tellLoss(this.#space.fileState === 'gone' ? goneText : null)
     const trees = this.#space.isAmple(0) || this.#space.fileState !== 'own' ? null : this.#trees()
     this.#reckon(trees)
   }
@@ -244,6 +248,7 @@ export class LmdbEngine implements Engine, StoreFile {
   /** @throws OperatorError when the file of this name is no longer the whole of what was written */
   async #keepFile(): Promise<void> {
     const { fileState } = this.#space
+    this.#tellLoss(fileState === 'gone' ? goneText : null)
     if (fileState === 'own') return
     if (fileState === 'gone') return this.#putBack()
     this.#isSuspect = true
@@ -261,12 +266,19 @@ export class LmdbEngine implements Engine, StoreFile {
     })
   }
 
+  #tellLoss(fileLoss: string | null): void {
+    if (fileLoss === this.fileLoss) return
+    this.fileLoss = fileLoss
+    this.onFileLoss?.()
+  }
+
   /** The file was removed and is only held open. */
   async #putBack(): Promise<void> {
     try {
       this.#space.adopt(await this.#environment.putBack())
       this.#probe.close()
       this.#probe = new WriteProbe(`${this.path}.probe`, this.#clock)
+      this.#tellLoss(null)
     } catch (error) {
       throw new OperatorError('store-gone', 'the store cannot be written: its file was removed', {
         place: { file: this.path },
@@ -468,12 +480,24 @@ export class LmdbEngine implements Engine, StoreFile {
     this.#probe.close()
   }
 
-  hold<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+  async hold<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+    await this.#expectFile()
     return this.#environment.hold(work)
   }
 
-  copy(path: string, check: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  async copy(path: string, check: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    await this.#expectFile()
     return this.#environment.copy(path, check)
+  }
+
+  /** For those who read it under its name. @throws OperatorError when it is not there; it is written anew then */
+  async #expectFile(): Promise<void> {
+    if (existsSync(this.path)) return
+    await this.look()
+    throw new OperatorError('store-gone', 'the file of the store was removed while the broker runs', {
+      place: { file: this.path },
+      fix: 'it is written anew: try again in a moment',
+    })
   }
 
   *recordsAfter(key: Buffer): Iterable<RawRecord> {
@@ -535,4 +559,6 @@ export class LmdbEngine implements Engine, StoreFile {
   }
 }
 
+const goneText =
+  'the file of the store was removed by somebody while the broker runs: all that is in it is still held open, and written anew'
 const metaKey = Buffer.of(recordKind.meta)

@@ -31,6 +31,7 @@ import { openLmdbStore } from './lmdb-store.ts'
 import { formatVersion, NumberKey, RecordEncoder, recordKind } from './record-codec.ts'
 import type { Store } from './store.ts'
 import { deliveryRecord, messageRecord, sessionRecord, testStore } from './store-contract.test.support.ts'
+import type { StoreFile } from './store-file.ts'
 
 for (const durability of ['os', 'fsync'] as const) {
   testStore(`a store on disk, ${durability}`, () => {
@@ -845,6 +846,8 @@ test('a file that was removed under the store is written anew, with all that was
     let store = await openLmdbStore({ directory, durability: 'fsync', clock: time })
     for (let index = 0; index < 100; index++) store.putRetained(`t/${index}`, messageRecord(`payload ${index}`))
     await store.flush()
+    const told: (string | null)[] = []
+    store.onFileLoss = (fileLoss) => told.push(fileLoss)
     rmSync(path)
     rmSync(`${path}-lock`)
     store.putRetained('t/100', messageRecord('payload 100'))
@@ -852,6 +855,9 @@ test('a file that was removed under the store is written anew, with all that was
     // Nothing is written: it is found by looking.
     time.advance(6000)
     while (!existsSync(path)) await nextTurn()
+    await store.flush()
+    assert.deepEqual([told.length, told[1], store.fileLoss], [2, null, null])
+    assert.match(told[0] ?? '', /removed by somebody while the broker runs/)
     store.putRetained('t/101', messageRecord('payload 101'))
     await store.flush()
     assert.equal(store.problem, null)
@@ -859,6 +865,30 @@ test('a file that was removed under the store is written anew, with all that was
     store = await open(directory)
     assert.equal(store.recovery, null)
     assert.equal(countWhole(store).retained, 102)
+    await store.close()
+  }))
+
+test('a file that was removed is found by who wants to read or close the store, and written anew', () =>
+  withDirectory(async (directory) => {
+    const path = join(directory, 'store.mdb')
+    await fill(directory)
+    let store = await open(directory)
+    for (const read of [
+      (file: StoreFile) => file.hold(() => Promise.resolve()),
+      (file: StoreFile) => file.copy(`${path}.copy`, () => Promise.resolve()),
+    ]) {
+      rmSync(path)
+      await assert.rejects(read(store.file!), { code: 'store-gone', fix: /again in a moment/ })
+      while (!existsSync(path)) await nextTurn()
+      await store.flush()
+      assert.equal(store.fileLoss, null)
+    }
+    const { retained } = countWhole(store)
+    rmSync(directory, { recursive: true })
+    await store.close()
+    store = await open(directory)
+    assert.equal(store.recovery, null)
+    assert.equal(countWhole(store).retained, retained)
     await store.close()
   }))
 
@@ -944,6 +974,7 @@ test('without the folder above its own the store fails, and goes on when the fol
     time.advance(6000)
     while (store.problem === null) await nextTurn()
     assert.match(store.problem, /its file was removed/)
+    assert.match(store.fileLoss ?? '', /removed by somebody/)
     assert.equal(store.isShort, false)
     store.putRetained('t/1', messageRecord('payload 1'))
     await assert.rejects(store.flush(), { code: 'store-gone' })

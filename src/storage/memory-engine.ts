@@ -5,6 +5,8 @@ import type { DeliveryRecord, MessageRecord, SessionRecord, StoredSession, Subsc
 
 export class MemoryEngine implements Engine {
   readonly hasLeftovers = false
+  readonly fileLoss = null
+  onFileLoss: (() => void) | null = null
   shortage: string | null = null
   isDamaged = false
   nextSessionNumber = 1

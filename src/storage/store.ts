@@ -173,6 +173,12 @@ export interface Store {
    *  on trying, and says null when all is well again. */
   onProblem: ((problem: string | null) => void) | null
 
+  /** That the file was removed by somebody while it is open, for people: what is noted goes on to be kept, as soon as all that was in
+   *  the file is written anew. null while it is there. */
+  readonly fileLoss: string | null
+  /** Called with `fileLoss` when that has changed; never from within a change. */
+  onFileLoss: ((fileLoss: string | null) => void) | null
+
   // ---- reading back, at start: what is stored, without what waits to be written. What is iterated over is to be read to its
   // end or returned from within one turn, and read on in another.
   /** Those with larger numbers than `after`, in their order. */

@@ -73,6 +73,10 @@ test('a store file that is removed under the broker is written anew, and nothing
   const file = join(folder, 'store.mdb')
   rmSync(folder, { recursive: true })
   await until('the file comes back', () => existsSync(file))
+  await place.broker.said(
+    / error SOMEBODY HAS REMOVED THE STORE while the broker runs .*path=\S+\/default\/store\/store\.mdb /,
+  )
+  await place.broker.said(/ info {2}the store is there again, with all that was in it .*path=/)
   assert.equal(await publishKept(publisher, 'after'), 0)
   await place.kill()
   await place.broker.start()

@@ -166,10 +166,10 @@ function describeAside(name: string, files: readonly SetAsideFile[]): string | n
 }
 
 /** Nothing where nothing is kept. */
-function storeGauges({ store }: Instance): Record<string, number> {
+function storeGauges({ store, problem }: Instance): Record<string, number> {
   if (store === null) return {}
   const gauges: Record<string, number> = {
-    storeProblem: store.problem === null ? 0 : 1,
+    storeProblem: problem === null ? 0 : 1,
     storeDamaged: store.isDamaged ? 1 : 0,
     storePendingBytes: store.pendingBytes,
   }
