@@ -30,6 +30,7 @@ import type { ClientInfo, MaybePromise } from './hooks.ts'
 import { MessageVariants } from './message-variants.ts'
 import { QueueLosses } from './queue-losses.ts'
 import { Rights } from './rights.ts'
+import { StoreRefusals } from './store-refusals.ts'
 import { TokenBucket } from './token-bucket.ts'
 
 export interface BrokerOptions {
@@ -126,6 +127,7 @@ export class Broker {
   /** Publishers have to wait. */
   isMemoryCritical = false
   connectedMaximum = 0
+  readonly storeRefusals: StoreRefusals
   readonly #context: SessionContext
   readonly #housekeeping: Pulse
   readonly #firstPacketLines: Throttle
@@ -146,6 +148,7 @@ export class Broker {
     this.#firstPacketLines = new Throttle(options.clock, logPeriodMs)
     const { clock, log, counters } = this
     this.#losses = new QueueLosses({ clock, log, counters, limits: () => this.limits })
+    this.storeRefusals = new StoreRefusals(clock, log, counters)
     this.wheel = new TimerWheel(options.clock)
     this.router = new Router({
       shareStrategy: options.features.shareStrategy,
@@ -201,6 +204,7 @@ export class Broker {
     })
     this.#housekeeping.stop()
     this.#losses.tellAll()
+    this.storeRefusals.tellAll()
     this.wheel.stop()
   }
 
@@ -517,7 +521,8 @@ export class Broker {
     this.#watchMemory()
     this.#watchClock()
     const isLossUntold = this.#losses.tell()
-    return isLossUntold || this.blocked.size > 0 || this.retained.isExpiring || this.isMemoryHigh
+    const isRefusalUntold = this.storeRefusals.tell()
+    return isLossUntold || isRefusalUntold || this.blocked.size > 0 || this.retained.isExpiring || this.isMemoryHigh
   }
 
   /** What a restart reckons by the wall clock must stay true when that was wrong and is set. */

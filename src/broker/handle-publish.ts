@@ -233,7 +233,7 @@ function publish(connection: Connection, message: ApplicationMessage, route: Rou
   const { qos, packetId } = message
   const problem = broker.refusalOfStore(route, message, connection.session!)
   if (problem !== null) {
-    broker.counters.refusedByStore++
+    broker.storeRefusals.note(problem)
     refuse(connection, qos, packetId, ReasonCode.quotaExceeded, problem)
     return
   }

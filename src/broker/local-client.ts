@@ -105,7 +105,7 @@ export class LocalClient implements Outlet {
     const { journal } = broker
     const problem = broker.refusalOfStore(broker.router.routeOf(topic), message, this.#session)
     if (problem !== null) {
-      broker.counters.refusedByStore++
+      broker.storeRefusals.note(problem)
       throw new ProtocolError(ReasonCode.quotaExceeded, problem)
     }
     const changesBefore = journal?.changes

@@ -46,6 +46,9 @@ test('a store at its limit: nobody waits, what is new is refused, and taking mes
     assert.ok(acknowledged.length < 2000, 'no end to 2 MiB')
   }
   assert.match(place.broker.output, /no space left for the store.*limits\.storeBytes/)
+  await place.broker.said(
+    / warn {2}messages are refused, the store cannot take them .*refused=1 refusedInAll=1 reason="no space left for the store: .*"/,
+  )
   const { client: old } = await place.client({}, 4)
   old.send(publish({ level: 4, topic: 'kept', payload: 'x', qos: 1, packetId: 1 }))
   await old.expectClosed()

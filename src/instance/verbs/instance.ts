@@ -44,6 +44,10 @@ export const instanceVerbs = [
           pendingBytes: count,
           fileBytes: count.nullable(),
           freeBytes: count.nullable().meta({ description: 'On the file system; null when that is not known.' }),
+          refused: count.meta({
+            description:
+              'Messages, and clients that asked for a kept Session, which it could not take since the start.',
+          }),
           recovery: z
             .string()
             .nullable()
@@ -88,6 +92,7 @@ export const instanceVerbs = [
                 pendingBytes: store.pendingBytes,
                 fileBytes: store.file?.fileBytes ?? null,
                 freeBytes: store.file?.freeBytes ?? null,
+                refused: broker.counters.refusedByStore,
                 recovery: instance.recovery,
                 damage: instance.damage,
                 setAside: describeAside(instance.name, setAside ?? []),
