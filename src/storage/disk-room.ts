@@ -16,16 +16,25 @@ export async function freeBytesAt(path: string): Promise<number> {
 
 /**
  * So much room that LMDB does not find out itself how little there is: it reports that as an I/O error, or ends the process.
- * @param path of the folder in which `bytes` are to be written
+ * @param path of the folder in which `bytes` are to be written, or of a file in it
  * @param what that is and why, for people
  * @throws (rejects) OperatorError `no-space`
  */
-export async function expectRoom(path: string, bytes: number, what: string): Promise<void> {
+export async function expectRoom(path: string, bytes: number, what: string, fix?: string): Promise<void> {
   const needBytes = bytes + leastFreeBytes
   const freeBytes = await freeBytesAt(path)
-  if (freeBytes >= needBytes) return
-  throw new OperatorError(noSpace, `${what} needs about ${needBytes} bytes, and ${freeBytes} are free there`, {
+  if (freeBytes < needBytes) throw outOfRoom(path, needBytes, freeBytes, what, fix)
+}
+
+export function outOfRoom(
+  path: string,
+  needBytes: number,
+  freeBytes: number,
+  what: string,
+  fix = 'make room on its file system',
+): OperatorError {
+  return new OperatorError(noSpace, `${what} needs about ${needBytes} bytes, and ${freeBytes} are free there`, {
     place: { file: path },
-    fix: 'make room on the file system of that folder',
+    fix,
   })
 }

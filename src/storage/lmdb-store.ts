@@ -18,8 +18,8 @@ import type { Clock } from '../base/clock.ts'
 import { OperatorError } from '../base/errors.ts'
 import { isNoSpace, noSpace } from '../base/no-space.ts'
 import { BatchedStore } from './batched-store.ts'
-import { expectRoom } from './disk-room.ts'
-import type { DiskLimits } from './disk-space.ts'
+import { expectRoom, freeBytesAt, outOfRoom } from './disk-room.ts'
+import { type DiskLimits, leastFreeBytes } from './disk-space.ts'
 import { LmdbEngine, type LmdbEngineOptions, storeFull } from './lmdb-engine.ts'
 import { openEnvironment, partSuffix } from './lmdb-environment.ts'
 import { LmdbFile } from './lmdb-file.ts'
@@ -208,6 +208,7 @@ async function mendIfDamaged(
 ): Promise<RecoveryReport | null> {
   const file = new LmdbFile(path)
   let damaged = 0
+  let needBytes = 0
   try {
     refuseForeign(file, path)
     for await (const { key, value } of file.records()) {
@@ -216,17 +217,37 @@ async function mendIfDamaged(
       else refuseNewer(value[0], path)
     }
     await file.checkFreeList()
+    const { total, free, bytes } = file.pages
+    needBytes = Math.min(file.sizeBytes, (total - free) * bytes)
   } finally {
     file.close()
   }
   if (damaged === 0 && file.findings.length === 0) return null
-  const rescue = await rescueRecords(path, rescuePath)
+  const rescue = await rescueWithin(path, rescuePath, needBytes)
   syncDirectory(dirname(path))
   const setAside = asidePath(path, 'corrupt', clock)
   renameSync(path, setAside)
   rmSync(`${path}-lock`, { force: true })
   takeRescued(rescuePath, path)
   return { setAside, ...rescue }
+}
+
+/** Leaves the damaged file alone and no half of a copy behind when there is no room for a whole one. */
+async function rescueWithin(path: string, rescuePath: string, needBytes: number): ReturnType<typeof rescueRecords> {
+  const what = 'the store is damaged, and to bring over what can be read'
+  const fix =
+    'make room on the file system of that file, and start again; or move the file away, and the store begins empty'
+  await expectRoom(path, needBytes, what, fix)
+  try {
+    return await rescueRecords(path, rescuePath)
+  } catch (error) {
+    const leftBytes = await freeBytesAt(path)
+    removeEnvironment(rescuePath)
+    const isWithoutRoom = error instanceof OperatorError && error.code === noSpace
+    if (!isWithoutRoom && leftBytes >= leastFreeBytes) throw error
+    const freeBytes = await freeBytesAt(path)
+    throw outOfRoom(path, Math.max(needBytes, freeBytes) + leastFreeBytes, freeBytes, what, fix)
+  }
 }
 
 export function refuseForeign(file: LmdbFile, path: string): void {

@@ -1,6 +1,7 @@
 // Copies every whole record of a damaged file into a new environment: what the newest root reaches, then what is on pages that
 // can't be reached any more and are not free, damaged or not. Leaves out what points to something that is lost, or may promise it.
 import { setImmediate } from 'node:timers/promises'
+import { expectRoom } from './disk-room.ts'
 import { openEnvironment } from './lmdb-environment.ts'
 import { LmdbFile, type RawRecord, type StrayRecord } from './lmdb-file.ts'
 import { messageValueIn, retainedKeyOf, WantedMessages } from './orphan-values.ts'
@@ -33,20 +34,29 @@ const gapOfNumbers = 1_000_000
 
 type Target = ReturnType<typeof openEnvironment>
 
-/** The new environment at `rescuePath` is on disk when the promise resolves. */
+interface Rescue {
+  readonly target: Target
+  readonly rescuePath: string
+}
+
+/**
+ * The new environment at `rescuePath` is on disk when the promise resolves, else there may be a half of it.
+ * @throws (rejects) OperatorError `no-space`; the error of LMDB, which may mean the same
+ */
 export async function rescueRecords(path: string, rescuePath: string): Promise<Omit<RecoveryReport, 'setAside'>> {
   const file = new LmdbFile(path)
   const target = openEnvironment(rescuePath, true)
+  const rescue = { target, rescuePath }
   const lost = noCounts()
   try {
-    await copy(file.records(), target, lost)
+    await copy(file.records(), rescue, lost)
     await file.checkFreeList()
     await copy(
       newest(() => strays(file)),
-      target,
+      rescue,
       lost,
     )
-    await revive(file, target)
+    await revive(file, rescue)
     const { rescued, copied } = await settle(target, lost)
     const missing = file.entries === null ? null : Math.max(0, file.entries - copied)
     return { rescued, lost, missing, findings: file.findings }
@@ -56,16 +66,31 @@ export async function rescueRecords(path: string, rescuePath: string): Promise<O
   }
 }
 
+/** One transaction. Why it has failed a promise of its own says, which would end the process if nobody heard it. */
+async function commit(target: Target, act: () => void): Promise<void> {
+  try {
+    await target.batch(act)
+  } catch (error) {
+    await (error as { commitError?: Promise<unknown> }).commitError
+    throw error
+  }
+}
+
 /** Puts the records that are whole into the target, unless they are there. */
-async function copy(records: AsyncIterable<RawRecord>, target: Target, lost: RecordCounts): Promise<void> {
+async function copy(
+  records: AsyncIterable<RawRecord>,
+  { target, rescuePath }: Rescue,
+  lost: RecordCounts,
+): Promise<void> {
   let waiting: RawRecord[] = []
   let waitingBytes = 0
   const write = async () => {
+    await expectRoom(rescuePath, waitingBytes, 'what can be read of the store')
     const chunk = waiting
     waiting = []
     waitingBytes = 0
     target.resetReadTxn()
-    await target.batch(() => {
+    await commit(target, () => {
       for (const { key, value } of chunk) if (!target.doesExist(key)) target.put(key, value)
     })
   }
@@ -111,7 +136,8 @@ async function* strays(file: LmdbFile): AsyncGenerator<StrayRecord> {
  * A Session or message that something still belongs to was there to the end: what is left of it on pages that count as free is
  * better than the loss of all that belongs to it.
  */
-async function revive(file: LmdbFile, target: Target): Promise<void> {
+async function revive(file: LmdbFile, rescue: Rescue): Promise<void> {
+  const { target } = rescue
   let looks = 0
   const wanted = new Map<string, Buffer>()
   const want = (key: Buffer) => {
@@ -140,7 +166,7 @@ async function revive(file: LmdbFile, target: Target): Promise<void> {
       if (value !== null && key !== null) yield { key, value, transaction }
     }
   }
-  await copy(newest(found), target, noCounts())
+  await copy(newest(found), rescue, noCounts())
 }
 
 /**
@@ -185,11 +211,11 @@ async function settle(target: Target, lost: RecordCounts): Promise<{ rescued: Re
   encoder.reset()
   const meta = encoder.meta(formatVersion, nextSessionNumber + gap, nextMessageNumber + gap)
   for (let index = 0; index < leftOut.length; index += recordsPerTransaction) {
-    await target.batch(() => {
+    await commit(target, () => {
       for (const key of leftOut.slice(index, index + recordsPerTransaction)) target.remove(key)
     })
   }
-  await target.put(meta.key, meta.value)
+  await commit(target, () => void target.put(meta.key, meta.value))
   return { rescued, copied }
 }
 
