@@ -34,7 +34,11 @@ export async function printLogs(
     return new Tail(file, print)
   })
   for (const tail of tails) tail.printLast(lastLines)
-  while (isFollowing) {
+  let isRead = true
+  process.stdout.once('error', () => {
+    isRead = false
+  })
+  while (isFollowing && isRead) {
     await wait(pollMs)
     for (const tail of tails) tail.printNew()
   }

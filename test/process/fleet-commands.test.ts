@@ -7,6 +7,7 @@ import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import type { RawClient } from '../kit/raw-client.ts'
+import { until } from '../kit/until.ts'
 import { P } from '../kit/wire.ts'
 import { type Daemon, Workplace } from './daemon.ts'
 import { freePorts } from './free-ports.ts'
@@ -503,6 +504,11 @@ test('logs are printed from their files, and followed when those are turned over
   writeFileSync(file, 'the new one\n')
   await saw('the new one\n')
   assert.ok(followed.includes('the rest of it\nthe new one\n'), followed)
+  // Who reads no more, as after `| head`, is followed no longer than to the next line.
+  follower.stdout.destroy()
+  appendFileSync(file, 'for nobody\n')
+  await until('the end of the follower', () => follower.exitCode !== null)
+  assert.equal(follower.exitCode, 0)
 })
 
 test('start --detach returns when all is ready, with the process number; its errors come to the caller', async (t) => {
