@@ -6,6 +6,12 @@ import { setImmediate } from 'node:timers/promises'
 
 const pageHeaderBytes = 24
 const metaMagic = 0xbeefc0de
+const metaFlag = 8
+/** What is read of the page that tells where the data begins. */
+const metaBytes = 512
+const magicAt = 24
+/** Of LMDB 0.9. */
+const olderMagicAt = 16
 const knownDataVersion = 2
 /** What a page is known to be; 0 is neither. */
 const inUse = 1
@@ -94,7 +100,7 @@ export class LmdbFile {
       if (metas.length < 2) this.#find('one of the two pages that tell where the data begins is damaged')
     } else {
       this.#find('both pages that tell where the data begins are damaged')
-      this.kind = this.#sizeBytes < 512 || this.#hasPages() || this.#isBlank() ? 'headless' : 'foreign'
+      this.kind = this.#isHeadless() ? 'headless' : 'foreign'
     }
   }
 
@@ -350,8 +356,8 @@ export class LmdbFile {
   }
 
   #readMeta(position: number, pageBytes: number | null) {
-    const bytes = this.#read(position, 512)
-    if (bytes === null || bytes.readUInt32LE(24) !== metaMagic) return null
+    const bytes = this.#read(position, metaBytes)
+    if (bytes === null || bytes.readUInt32LE(magicAt) !== metaMagic) return null
     const size = bytes.readUInt32LE(48)
     if (pageBytes !== null && size !== pageBytes) return null
     if (size < 256 || size > 65536) return null
@@ -363,6 +369,13 @@ export class LmdbFile {
       lastPage: Number(bytes.readBigUInt64LE(144)),
       transaction: Number(bytes.readBigUInt64LE(152)),
     }
+  }
+
+  /** Whether it may be what damage has left of a file of LMDB 1.0. */
+  #isHeadless(): boolean {
+    const head = this.#read(0, Math.min(this.#sizeBytes, metaBytes)) ?? Buffer.alloc(0)
+    if (head.length < metaBytes) return isBeginning(head)
+    return head.readUInt32LE(olderMagicAt) !== metaMagic && (this.#hasPages() || this.#isBlank())
   }
 
   /** Zeros, as far as it is looked: a new file after a power cut, whose size was noted before its bytes. */
@@ -388,6 +401,14 @@ export class LmdbFile {
   #find(finding: string): void {
     if (this.findings.length < mostFindings) this.findings.push(finding)
   }
+}
+
+/** Whether the first page may begin so: its number is 0, then come a transaction, flags and the mark of LMDB. Zeros may be a file that was never written. */
+function isBeginning(head: Buffer): boolean {
+  if (head.every((byte) => byte === 0)) return true
+  if (head.length <= 8 || head.subarray(0, 8).some((byte) => byte !== 0)) return false
+  if (head.length >= 20 && head.readUInt16LE(18) !== metaFlag) return false
+  return head.length < magicAt + 4 || head.readUInt32LE(magicAt) === metaMagic
 }
 
 function treeAt(bytes: Buffer, position: number): Tree {

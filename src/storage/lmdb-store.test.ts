@@ -24,6 +24,7 @@ import { createInterface } from 'node:readline'
 import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
+import { open as openForeign, type RootDatabase } from 'lmdb'
 import { createSystemClock, ManualClock } from '../base/clock.ts'
 import { openEnvironment } from './lmdb-environment.ts'
 import { LmdbFile } from './lmdb-file.ts'
@@ -32,6 +33,7 @@ import { formatVersion, NumberKey, RecordEncoder, recordKind } from './record-co
 import type { Store } from './store.ts'
 import { deliveryRecord, messageRecord, sessionRecord, testStore } from './store-contract.test.support.ts'
 import type { StoreFile } from './store-file.ts'
+import { surveyStore } from './survey-store.ts'
 
 for (const durability of ['os', 'fsync'] as const) {
   testStore(`a store on disk, ${durability}`, () => {
@@ -290,6 +292,78 @@ test('a newer format, or a file of something else, is refused and left alone', (
 
     writeFileSync(path, 'SQLite format 3\0'.repeat(1000))
     await refused(/not a store of AtollMQ/)
+    for (const text of ['a', 'shopping list\n\n', 'x'.repeat(600)]) {
+      writeFileSync(path, text)
+      await refused(/not a store of AtollMQ/)
+    }
+    // As LMDB 0.9 begins, whose pages have a shorter head.
+    const older = Buffer.alloc(5 * 4096, 1)
+    for (let page = 0; page < 5; page++) older.writeBigUInt64LE(BigInt(page), page * 4096)
+    for (const page of [0, 1]) older.writeUInt32LE(0xbeefc0de, page * 4096 + 16)
+    writeFileSync(path, older)
+    await refused(/not a store of AtollMQ/)
+  }))
+
+for (const [title, fillForeign] of [
+  [
+    'records',
+    (root: RootDatabase) => Promise.all(Array.from({ length: 3000 }, (_, index) => root.put(`k${index}`, index))),
+  ],
+  ['databases', (root: RootDatabase) => root.openDB({ name: 'theirs', dupSort: true }).put('key', 'value')],
+  ['a large record', (root: RootDatabase) => root.put('large', 'x'.repeat(100_000))],
+] as const) {
+  test(`an LMDB file of another program, with ${title}, is refused and left alone, by what reads it too`, () =>
+    withDirectory(async (directory) => {
+      const path = join(directory, 'store.mdb')
+      const root = openForeign({ path, noSubdir: true })
+      await fillForeign(root)
+      await root.close()
+      const before = readFileSync(path)
+      const refused = { code: 'store-format', message: 'this file is not a store of AtollMQ', place: { file: path } }
+      await assert.rejects(open(directory), refused)
+      await assert.rejects(surveyStore(path), refused)
+      assert.ok(readFileSync(path).equals(before))
+      assert.deepEqual(
+        readdirSync(directory).filter((name) => !name.startsWith('store.mdb')),
+        [],
+      )
+    }))
+}
+
+test('a store in which not one record is whole is one of ours all the same', () =>
+  withDirectory(async (directory) => {
+    const path = join(directory, 'store.mdb')
+    const database = openEnvironment(path, false)
+    const encoder = new RecordEncoder()
+    for (const { key, value } of [
+      encoder.meta(formatVersion, 1, 1),
+      encoder.session(sessionRecord(1)),
+      encoder.message(1, messageRecord('one')),
+      encoder.delivery(1, 1, deliveryRecord(1)),
+      encoder.retained('a', messageRecord('two')),
+      encoder.inbound(1, 1),
+      encoder.subscription(1, { filter: 'a', shareName: null, options: 1, identifier: null }),
+      encoder.leftover(2),
+    ]) {
+      await database.put(Buffer.from(key), Buffer.alloc(value.length))
+    }
+    await database.close()
+    const store = await open(directory)
+    assert.notEqual(store.recovery, null)
+    await store.close()
+  }))
+
+test('of a store that was cut short anywhere near its beginning a new one is made, and what is left is set aside', () =>
+  withDirectory(async (directory) => {
+    const path = join(directory, 'store.mdb')
+    await fill(directory)
+    const bytes = readFileSync(path)
+    for (const length of [9, 19, 24, 30, 511, 512, 4096, 8192, 12_288]) {
+      writeFileSync(path, bytes.subarray(0, length))
+      const store = await open(directory)
+      assert.equal(statSync(store.recovery!.setAside).size, length)
+      await store.close()
+    }
   }))
 
 test('messages that are longer than what the package reads into are read whole, and so is what lies between them', () =>

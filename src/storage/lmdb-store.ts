@@ -24,7 +24,7 @@ import { LmdbEngine, type LmdbEngineOptions, storeFull } from './lmdb-engine.ts'
 import { openEnvironment, partSuffix } from './lmdb-environment.ts'
 import { LmdbFile } from './lmdb-file.ts'
 import { clearOutdated, fileName, forgetInbound, isOutdated } from './outdated-store.ts'
-import { formatVersion, isIntact } from './record-codec.ts'
+import { formatVersion, isIntact, mayBeRecord } from './record-codec.ts'
 import { rescueRecords } from './rescue-records.ts'
 import type { RecoveryReport, Store } from './store.ts'
 
@@ -208,15 +208,23 @@ async function mendIfDamaged(
 ): Promise<RecoveryReport | null> {
   const file = new LmdbFile(path)
   let damaged = 0
+  let strange = 0
+  let whole = 0
   let needBytes = 0
   try {
     refuseForeign(file, path)
     for await (const { key, value } of file.records()) {
       signal?.throwIfAborted()
-      if (!isIntact(key, value)) damaged++
-      else refuseNewer(value[0], path)
+      if (!isIntact(key, value)) {
+        damaged++
+        if (!mayBeRecord(key)) strange++
+      } else {
+        whole++
+        refuseNewer(value[0], path)
+      }
     }
     await file.checkFreeList()
+    await refuseWithoutTrace(file, path, whole, strange)
     const { total, free, bytes } = file.pages
     needBytes = Math.min(file.sizeBytes, (total - free) * bytes)
   } finally {
@@ -252,12 +260,27 @@ async function rescueWithin(path: string, rescuePath: string, needBytes: number)
 
 export function refuseForeign(file: LmdbFile, path: string): void {
   if (file.kind === 'foreign' && statSync(path).size > 0) {
-    throw new OperatorError('store-format', 'this file is not a store of AtollMQ', {
-      place: { file: path },
-      fix: 'move it away, or choose another data directory',
-    })
+    throw notOurs(path)
   }
   if (file.kind === 'version') refuseNewer(Number.POSITIVE_INFINITY, path)
+}
+
+/**
+ * After the file was read to its end.
+ * @param strange records that never were ours, whatever has damaged them
+ * @throws (rejects) OperatorError `store-format` when there are such, and none of ours, old ones included
+ */
+export async function refuseWithoutTrace(file: LmdbFile, path: string, whole: number, strange: number): Promise<void> {
+  if (whole > 0 || strange === 0) return
+  for await (const _ of file.strayRecords(true, isIntact)) return
+  throw notOurs(path)
+}
+
+function notOurs(path: string): OperatorError {
+  return new OperatorError('store-format', 'this file is not a store of AtollMQ', {
+    place: { file: path },
+    fix: 'move it away, or choose another data directory',
+  })
 }
 
 function refuseNewer(version: number, path: string): void {

@@ -323,6 +323,25 @@ export function isIntactAt(
   return checksumOf(value, 0, end, checksumOf(keys, keyStart, keyEnd)) === value.readUInt32BE(end)
 }
 
+const keyBytes: Readonly<Record<RecordKind, readonly [least: number, most: number]>> = {
+  [recordKind.meta]: [1, 1],
+  [recordKind.session]: [7, 7],
+  [recordKind.subscription]: [12, 12 + longestPlainName],
+  [recordKind.inbound]: [9, 9],
+  [recordKind.message]: [9, 9],
+  [recordKind.delivery]: [15, 15],
+  [recordKind.retained]: [2, 2 + longestPlainName],
+  [recordKind.leftover]: [7, 7],
+}
+
+/** Whether a damaged record may have been one of these: its key looks so, or was never written. */
+export function mayBeRecord(key: Buffer): boolean {
+  const kind = key.length === 0 ? 0 : key[0]
+  if (kind === 0) return true
+  const [least, most] = keyBytes[kind as RecordKind] ?? [1, 0]
+  return key.length >= least && key.length <= most
+}
+
 export function decodeMeta(value: Buffer): { version: number; nextSessionNumber: number; nextMessageNumber: number } {
   return { version: value[0], nextSessionNumber: value.readDoubleBE(1), nextMessageNumber: value.readDoubleBE(9) }
 }

@@ -1,8 +1,16 @@
 // Reads a whole store file and says what is in it and what is wrong with it, without changing or mapping it. Bounded memory: a
 // few bytes for each session and message.
 import { LmdbFile } from './lmdb-file.ts'
-import { refuseForeign } from './lmdb-store.ts'
-import { formatVersion, isIntact, messageNumberOf, recordKind, referenceOf, sessionNumberOf } from './record-codec.ts'
+import { refuseForeign, refuseWithoutTrace } from './lmdb-store.ts'
+import {
+  formatVersion,
+  isIntact,
+  mayBeRecord,
+  messageNumberOf,
+  recordKind,
+  referenceOf,
+  sessionNumberOf,
+} from './record-codec.ts'
 import { countNames, noCounts } from './rescue-records.ts'
 import type { RecordCounts } from './store.ts'
 
@@ -33,6 +41,7 @@ export async function surveyStore(path: string, { signal, onProgress }: SurveyOp
     const counts = noCounts()
     let records = 0
     let damaged = 0
+    let strange = 0
     let newer = 0
     for await (const { key, value } of file.records()) {
       signal?.throwIfAborted()
@@ -41,6 +50,7 @@ export async function surveyStore(path: string, { signal, onProgress }: SurveyOp
       }
       if (!isIntact(key, value)) {
         damaged++
+        if (!mayBeRecord(key)) strange++
         continue
       }
       if (value[0] > formatVersion) {
@@ -52,6 +62,7 @@ export async function surveyStore(path: string, { signal, onProgress }: SurveyOp
       references.note(key, value)
     }
     await file.checkFreeList()
+    await refuseWithoutTrace(file, path, records - damaged, strange)
     const findings = [...file.findings]
     const find = (count: number, what: string) => void (count > 0 && findings.push(`${count} ${what}`))
     find(damaged, 'records whose checksum is wrong')
