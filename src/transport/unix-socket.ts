@@ -17,10 +17,15 @@ import {
   type BigIntStats,
   chmodSync,
   chownSync,
+  closeSync,
+  constants,
+  fchownSync,
+  fstatSync,
   lchownSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
+  openSync,
   readdirSync,
   renameSync,
   rmdirSync,
@@ -150,10 +155,16 @@ function makeHome(directory: string, options: UnixSocketOptions): string {
 /** For whoever comes next, if there is room: it may be another account than ours, to which the directory belongs. */
 function makeSpare(directory: string): void {
   const spare = join(directory, spareName)
-  tolerate(() => mkdirSync(spare, { mode: 0o700 }))
   tolerate(() => {
+    mkdirSync(spare, { mode: 0o700 })
     const { uid, gid } = statSync(directory)
-    if (lstatSync(spare).uid !== uid) lchownSync(spare, uid, gid)
+    // By its descriptor: the owner of the directory may put something else in its place meanwhile.
+    const descriptor = openSync(spare, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+    try {
+      if (fstatSync(descriptor).uid !== uid) fchownSync(descriptor, uid, gid)
+    } finally {
+      closeSync(descriptor)
+    }
   })
 }
 
