@@ -1,5 +1,5 @@
 // `atoll instance …`: the instances of the running fleet, by name or pattern.
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { OperatorError } from '../base/errors.ts'
@@ -186,11 +186,17 @@ async function exportOne(
       expectFolderOf(resolve(file))
       throw new OperatorError('cannot-write', (error as Error).message, { place: { file } })
     }
-    if (!flags.json) printLine(`${name} exported to ${escapeText(file)}`)
     if (flags.withData) {
       const { backup } = await import('./backup.ts')
-      await backup(`${file}.data`, { ...flags, instance: name })
+      try {
+        await backup(`${file}.data`, { ...flags, instance: name })
+      } catch (error) {
+        // Without the data it would be taken for the whole.
+        rmSync(file, { force: true })
+        throw error
+      }
     }
+    if (!flags.json) printLine(`${name} exported to ${escapeText(file)}`)
   }
 }
 

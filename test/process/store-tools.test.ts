@@ -296,7 +296,7 @@ test('a store that is damaged while its instance runs gives no backup, clone or 
     assert.match(stderr, /store\.mdb: the file is damaged: page \d+ .*atoll store verify.*restart the instance/)
   }
   assert.deepEqual(
-    readdirSync(place.folder).filter((name) => name.startsWith('plant') || name.startsWith('exported.')),
+    readdirSync(place.folder).filter((name) => name.startsWith('plant') || name.startsWith('exported')),
     [],
   )
   const damaged = await member()
