@@ -174,6 +174,7 @@ export class Broker {
       rightsGeneration: 0,
       journal: null,
       orphaned: (orphans) => this.#orphaned(orphans),
+      storeRefused: (problem) => this.storeRefusals.note(problem),
       queueFull: (session, limit) => this.#losses.noteFull(session.clientId, limit),
       queueAged: (session) => this.#losses.noteAged(session.clientId),
       queueLost: (session, messages) => this.#losses.noteDamaged(session.clientId, messages),

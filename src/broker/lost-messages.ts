@@ -1,6 +1,7 @@
 // Tells whose messages were lost for one reason: the first at once, then every ten seconds what has come since, for each client as
 // long as they are few. Knows neither the reason nor the log.
 import type { Clock } from '../base/clock.ts'
+import { Throttle } from '../base/throttle.ts'
 
 const periodMs = 10_000
 /** As many clients have lines of their own; the rest shares one. */
@@ -16,14 +17,13 @@ export interface Loss {
 
 export class LostMessages {
   readonly #tellLoss: (loss: Loss) => void
-  readonly #clock: Clock
+  readonly #throttle: Throttle
   #messages = 0
-  #toldAtMs = Number.NEGATIVE_INFINITY
   readonly #untold = new Map<string, number>()
   #untoldOfOthers = 0
 
   constructor(clock: Clock, tell: (loss: Loss) => void) {
-    this.#clock = clock
+    this.#throttle = new Throttle(clock, periodMs)
     this.#tellLoss = tell
   }
 
@@ -38,9 +38,7 @@ export class LostMessages {
   /** @returns whether there is something to tell later */
   tell(): boolean {
     if (this.#untold.size === 0) return false
-    const nowMs = this.#clock.monotonicMs()
-    if (nowMs - this.#toldAtMs < periodMs) return true
-    this.#toldAtMs = nowMs
+    if (this.#throttle.pass() === null) return true
     this.tellAll()
     return false
   }

@@ -1,22 +1,22 @@
 // Messages that were refused because the store could not take them: counts them, and tells the log of it with restraint, since a
 // store that is short for a moment refuses some and is well again. Knows no store.
 import type { Clock } from '../base/clock.ts'
+import { Throttle } from '../base/throttle.ts'
 import type { Counters } from '../observe/counters.ts'
 import type { Log } from '../observe/log.ts'
 
 const periodMs = 10_000
 
 export class StoreRefusals {
-  readonly #clock: Clock
+  readonly #throttle: Throttle
   readonly #log: Log
   readonly #counters: Counters
   #messages = 0
   #untold = 0
   #reason = ''
-  #toldAtMs = Number.NEGATIVE_INFINITY
 
   constructor(clock: Clock, log: Log, counters: Counters) {
-    this.#clock = clock
+    this.#throttle = new Throttle(clock, periodMs)
     this.#log = log
     this.#counters = counters
   }
@@ -33,9 +33,7 @@ export class StoreRefusals {
   /** Tells what it is time for. @returns whether there is something to tell later */
   tell(): boolean {
     if (this.#untold === 0) return false
-    const nowMs = this.#clock.monotonicMs()
-    if (nowMs - this.#toldAtMs < periodMs) return true
-    this.#toldAtMs = nowMs
+    if (this.#throttle.pass() === null) return true
     this.tellAll()
     return false
   }

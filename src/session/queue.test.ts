@@ -58,6 +58,7 @@ async function setUp(limits: Partial<SessionContext['limits']> = {}, memoryLimit
   const store: Store = createMemoryStore(clock)
   const orphans: Delivery[] = []
   const lost: [clientId: string, messages: number][] = []
+  const refused: string[] = []
   const context: SessionContext = {
     limits: {
       queueMessages: 1e9,
@@ -76,6 +77,7 @@ async function setUp(limits: Partial<SessionContext['limits']> = {}, memoryLimit
     rightsGeneration: 0,
     journal: null,
     orphaned: (found) => void orphans.push(...found),
+    storeRefused: (problem) => void refused.push(problem),
     queueFull: () => void context.counters.droppedQueueFull++,
     queueAged: () => void context.counters.droppedQueueAge++,
     queueLost: (session, messages) => void lost.push([session.clientId, messages]),
@@ -113,7 +115,7 @@ async function setUp(limits: Partial<SessionContext['limits']> = {}, memoryLimit
     session.detach()
     return got
   }
-  return { clock, store, context, registry, orphans, lost, group, journal, create, messageOf, fill, read }
+  return { clock, store, context, registry, orphans, lost, refused, group, journal, create, messageOf, fill, read }
 }
 
 const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => `${from + index}`)
@@ -481,4 +483,14 @@ test('pages that are asked for at once are small as soon as those that came fill
   const { memoryBytes } = context.queues
   assert.ok(memoryBytes >= 3 * pageBytes, `${memoryBytes}`)
   assert.ok(memoryBytes < 5 * pageBytes + sessions.length * 2 * 4200, `${memoryBytes}`)
+})
+
+test('queueQos0: a store that takes nothing new drops QoS 0, and says why', async () => {
+  const { store, context, refused, create, messageOf } = await setUp({ queueQos0: true })
+  const session = create('a')
+  session.deliver(messageOf('kept'), 0, false, null, null)
+  Object.assign(store, { problemWith: () => 'no space left' })
+  session.deliver(messageOf('dropped'), 0, false, null, null)
+  assert.deepEqual(refused, ['no space left'])
+  assert.deepEqual([session.queuedMessages, context.queues.messages], [1, 1])
 })

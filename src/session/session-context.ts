@@ -41,6 +41,8 @@ export interface SessionContext {
   journal: Journal | null
   /** Shared messages of a Session that has ended, found in the store after its end. */
   orphaned(orphans: readonly Delivery[]): void
+  /** A QoS 0 message that would have waited is dropped: the store takes nothing new. @param problem for people */
+  storeRefused(problem: string): void
   /** A message for the Session is dropped because its queue, or that of all together, has reached the limit. */
   queueFull(session: Session, limit: QueueLimit): void
   /** One is dropped because it has waited too long. */

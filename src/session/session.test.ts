@@ -77,6 +77,7 @@ function setUp(limits: Partial<SessionLimits> = {}, limitBytes = 1_000_000) {
     rightsGeneration: 0,
     journal: null,
     orphaned: (left) => void orphans.push(...left),
+    storeRefused: () => {},
     queueFull: () => void context.counters.droppedQueueFull++,
     queueAged: () => void context.counters.droppedQueueAge++,
     queueLost: () => {},

@@ -273,8 +273,9 @@ export class Session implements Subscriber, DurableWaiter {
     if (journal !== null) {
       // Nobody was promised anything: each may be written by itself.
       if (message.qos === 0) journal.splitBatch()
-      if (journal.problemWith(message.sizeBytes) !== null) {
-        this.#context.counters.refusedByStore++
+      const problem = journal.problemWith(message.sizeBytes)
+      if (problem !== null) {
+        this.#context.storeRefused(problem)
         return
       }
     }
